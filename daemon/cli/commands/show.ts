@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+import type { Argv } from 'yargs';
+import type { HandleView, LockView } from '../../src/shared/handle-view.js';
+import { type GlobalOptions, withConnection } from '../connection.js';
+import { durationText, relativeText } from '../durations.js';
+import { explained } from '../explain.js';
+import { parseId } from '../ids.js';
+import { print, printJson } from '../output.js';
+import { padTo, safeText } from '../text.js';
+
+const LABEL_COLUMNS = 14;
+
+export function addShow(argv: Argv<GlobalOptions>): Argv<GlobalOptions> {
+  return argv.command(
+    'show <id>',
+    'Show all there is to know about one handle',
+    (command) =>
+      command
+        .positional('id', {
+          type: 'string',
+          demandOption: true,
+          describe: "The handle's id, or as much of it as is unique",
+          coerce: parseId,
+        })
+        .option('json', {
+          type: 'boolean',
+          default: false,
+          describe: 'Print one JSON object',
+        }),
+    async (args) => {
+      const { handle } = await withConnection(args, (connection) =>
+        explained(`show ${args.id}`, connection.request('show', { id: args.id })),
+      );
+      if (args.json) {
+        printJson({ handle });
+      } else {
+        print(describe(handle, Date.now()));
+      }
+    },
+  );
+}
+
+function describe(handle: HandleView, nowMs: number): string {
+  const { fileid, server_id: server } = handle;
+  const lines: [string, string | null][] = [
+    ['Id', handle.id],
+    ['Kind', handle.durableVersion > 0 ? `durable v${handle.durableVersion}` : handle.kind],
+    ['State', stateText(handle)],
+    ['Reason', handle.reason],
+    ['Share', handle.share],
+    ['File', handle.unlinked ? `${handle.path} (deleted, its data is kept)` : handle.path],
+    ['User', `${handle.username} (uid ${handle.uid})`],
+    ['Client', [handle.remote_machine, handle.hostname && `(${handle.hostname})`].join(' ')],
+    ['Opened', momentText(handle.opened_at, nowMs)],
+    ['Disconnected', handle.disconnected_at && momentText(handle.disconnected_at, nowMs)],
+    ['Expires', handle.expires_at && momentText(handle.expires_at, nowMs)],
+    ['Timeout', durationText(handle.timeout_ms)],
+    ['Resumes', String(handle.resumes)],
+    ['Oplock', [handle.oplock, handle.lease_state].join(' ')],
+    ['Lease key', handle.lease_key],
+    ['Locks', handle.locks.length === 0 ? 'none' : handle.locks.map(lockText).join(', ')],
+    ['Access', `mask ${handle.access_mask}, share mode ${handle.sharemode}`],
+    ['Client GUID', handle.client_guid],
+    ['Create GUID', handle.create_guid],
+    ['Inode', `${fileid.inode} on device ${fileid.devid}`],
+    ['smbd', `pid ${server.pid}, unique id ${server.unique_id}`],
+    ['Descriptor', handle.retained ? 'kept by the keeper' : 'not kept'],
+  ];
+  return lines
+    .filter((line): line is [string, string] => line[1] !== null)
+    .map(([label, value]) => `${padTo(label, LABEL_COLUMNS)}${safeText(value).trimEnd()}`)
+    .join('\n');
+}
+
+function stateText(handle: HandleView): string {
+  return handle.orphan ? `${handle.state} (its smbd child died)` : handle.state;
+}
+
+function momentText(rfc3339: string, nowMs: number): string {
+  return `${relativeText(Date.parse(rfc3339), nowMs)} (${rfc3339})`;
+}
+
+function lockText(lock: LockView): string {
+  return `${lock.exclusive ? 'exclusive' : 'shared'} ${lock.count} bytes at ${lock.start}`;
+}

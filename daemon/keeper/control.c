@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "listener.h"
+#include "log.h"
+#include "packet.h"
+#include "queue.h"
+#include "report.h"
+
+/* A persistd with more than this unread has hung; it may connect again. */
+#define MAX_UNSENT (64 * 1024 * 1024)
+
+/* Reports are made only while less than this waits to be sent. */
+#define ENOUGH_UNSENT (64 * 1024)
+
+/* The connection of persistd. */
+struct control {
+	struct source source;
+	struct keeper *keeper;
+	pid_t pid;
+	/* Requests have no payload, so a few headers are all that comes. */
+	uint8_t input[32 * sizeof(struct keeper_header)];
+	size_t input_size;
+	struct queue unsent;
+	bool overflowed;
+};
+
+bool control_connected(const struct keeper *keeper)
+{
+	return keeper->control != NULL;
+}
+
+static void control_close(struct keeper *keeper, const char *why)
+{
+	struct control *control = keeper->control;
+
+	log_line("persistd (pid %d): %s; all %u descriptors are kept",
+		 (int)control->pid, why, keeper->table.count);
+	keeper->control = NULL;
+	keeper->connections--;
+	report_forget(keeper);
+	(void)close(control->source.fd);
+	queue_free(&control->unsent);
+	free(control);
+}
+
+void control_send(struct keeper *keeper, uint16_t type, uint32_t seq,
+		  const uint8_t *cookie, const void *payload, size_t size)
+{
+	struct control *control = keeper->control;
+	struct keeper_header header = {
+		.magic = KEEPER_MAGIC,
+		.version = KEEPER_VERSION,
+		.type = type,
+		.seq = seq,
+		.length = (uint32_t)size,
+	};
+	uint8_t *to = NULL;
+
+	if (control == NULL || control->overflowed) {
+		return;
+	}
+	if (cookie != NULL) {
+		memcpy(header.cookie, cookie, sizeof(header.cookie));
+	}
+	if (queue_size(&control->unsent) <= MAX_UNSENT) {
+		to = queue_grow(&control->unsent, sizeof(header) + size);
+	}
+	if (to == NULL) {
+		control->overflowed = true;
+		return;
+	}
+	memcpy(to, &header, sizeof(header));
+	if (size > 0) {
+		memcpy(to + sizeof(header), payload, size);
+	}
+}
+
+static void serve_drop(struct keeper *keeper,
+		       const struct keeper_header *header)
+{
+	struct kept *kept = table_find(&keeper->table, header->cookie);
+	int32_t status = kept == NULL ? -ENOENT : 0;
+
+	if (kept != NULL) {
+		table_remove(&keeper->table, kept);
+	}
+	control_send(keeper, KEEPER_CONTROL_DROP | KEEPER_REPLY, header->seq,
+		     header->cookie, &status, sizeof(status));
+}
+
+static void serve_info(struct keeper *keeper,
+		       const struct keeper_header *header)
+{
+	struct keeper_info info = {
+		.pid = (uint32_t)getpid(),
+		.used = keeper->table.count,
+		.limit = keeper->max_descriptors,
+		.refused = keeper->refused,
+		.protocol_errors = keeper->protocol_errors,
+	};
+
+	control_send(keeper, KEEPER_CONTROL_INFO | KEEPER_REPLY, header->seq,
+		     NULL, &info, sizeof(info));
+}
+
+/* What is wrong with the request, in words, or NULL when it was served. */
+static const char *serve(struct keeper *keeper,
+			 const struct keeper_header *header)
+{
+	const char *fault = header_fault(header);
+
+	if (fault != NULL) {
+		return fault;
+	}
+	if (header->length != 0) {
+		return "a payload where none belongs";
+	}
+	switch (header->type) {
+	case KEEPER_CONTROL_LIST:
+		report_all(keeper, header->seq);
+		return NULL;
+	case KEEPER_CONTROL_DROP:
+		serve_drop(keeper, header);
+		return NULL;
+	case KEEPER_CONTROL_INFO:
+		serve_info(keeper, header);
+		return NULL;
+	default:
+		return "unknown type";
+	}
+}
+
+/*
+ * Serve the requests that have come whole, up to a LIST: its answer is sent
+ * in pieces, and the requests behind it wait for their turn.
+ */
+static void control_serve(struct keeper *keeper)
+{
+	struct control *control = keeper->control;
+	struct keeper_header header = { .magic = 0 };
+	const char *fault = NULL;
+	size_t used = 0;
+
+	while (fault == NULL && !report_listing(keeper) &&
+	       control->input_size - used >= sizeof(header)) {
+		memcpy(&header, control->input + used, sizeof(header));
+		used += sizeof(header);
+		fault = serve(keeper, &header);
+	}
+	control->input_size -= used;
+	memmove(control->input, control->input + used, control->input_size);
+	if (fault != NULL) {
+		keeper->protocol_errors++;
+		log_line("persistd (pid %d) sent a bad packet (%s)",
+			 (int)control->pid, fault);
+		control_close(keeper, "connection closed by the keeper");
+	}
+}
+
+/* Descriptors sent here are closed by the kernel: recv() takes none. */
+static void control_receive(struct keeper *keeper)
+{
+	struct control *control = keeper->control;
+	ssize_t size = recv(control->source.fd,
+			    control->input + control->input_size,
+			    sizeof(control->input) - control->input_size,
+			    MSG_DONTWAIT);
+
+	if (size == -1 && (errno == EAGAIN || errno == EINTR)) {
+		return;
+	}
+	if (size <= 0) {
+		control_close(keeper, "gone");
+		return;
+	}
+	control->input_size += (size_t)size;
+	control_serve(keeper);
+}
+
+void control_pump(struct keeper *keeper)
+{
+	struct control *control = keeper->control;
+	bool requests_left = false;
+	uint32_t interest = 0;
+	int result = 0;
+
+	if (control == NULL) {
+		return;
+	}
+	if (!report_listing(keeper) && control->input_size > 0) {
+		control_serve(keeper);
+		control = keeper->control;
+		if (control == NULL) {
+			return;
+		}
+	}
+	while (queue_size(&control->unsent) < ENOUGH_UNSENT &&
+	       report_next(keeper)) {
+		continue;
+	}
+	result = queue_flush(&control->unsent, control->source.fd);
+	if (result < 0) {
+		control_close(keeper, strerror(-result));
+		return;
+	}
+	if (control->overflowed) {
+		control_close(keeper, "does not read what it is sent, "
+			      "connection closed by the keeper");
+		return;
+	}
+	requests_left = control->input_size >= sizeof(struct keeper_header);
+	if (!requests_left && !report_listing(keeper)) {
+		interest |= EPOLLIN;
+	}
+	if (requests_left || report_pending(keeper) ||
+	    queue_size(&control->unsent) > 0) {
+		interest |= EPOLLOUT;
+	}
+	loop_interest(&keeper->loop, &control->source, interest);
+}
+
+/* Sending is the pump's, which runs after every event. */
+static void control_ready(struct source *source, uint32_t events)
+{
+	struct control *control = source->context;
+
+	if ((events & EPOLLIN) != 0) {
+		control_receive(control->keeper);
+	} else if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+		control_close(control->keeper, "gone");
+	}
+}
+
+/* Its connection is closed, though its end may not have been read yet. */
+static bool hung_up(const struct control *control)
+{
+	struct pollfd watch = {
+		.fd = control->source.fd,
+		.events = POLLRDHUP,
+	};
+
+	return poll(&watch, 1, 0) == 1;
+}
+
+static void control_accepted(struct keeper *keeper, int fd, pid_t pid)
+{
+	struct control *control = NULL;
+
+	/* A persistd started anew may be seen before the end of the former. */
+	while (keeper->control != NULL && hung_up(keeper->control)) {
+		control_receive(keeper);
+	}
+	if (keeper->control != NULL) {
+		log_line("%s: refused pid %d: persistd (pid %d) is connected",
+			 KEEPER_CONTROL_NAME, (int)pid,
+			 (int)keeper->control->pid);
+		(void)close(fd);
+		return;
+	}
+	control = calloc(1, sizeof(*control));
+	if (control == NULL) {
+		goto fail;
+	}
+	control->source.fd = fd;
+	control->source.ready = control_ready;
+	control->source.context = control;
+	control->keeper = keeper;
+	control->pid = pid;
+	if (loop_add(&keeper->loop, &control->source, EPOLLIN) < 0) {
+		goto fail;
+	}
+	keeper->control = control;
+	keeper->connections++;
+	log_line("persistd (pid %d) connected", (int)pid);
+	return;
+fail:
+	log_line("out of memory for the connection of persistd");
+	free(control);
+	(void)close(fd);
+}
+
+int control_listen(struct keeper *keeper)
+{
+	static struct listener listener;
+
+	return listener_open(&listener, keeper, KEEPER_CONTROL_NAME,
+			     SOCK_STREAM, control_accepted);
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "index.h"
+#include "keeper_protocol.h"
+
+#define INDEX_SIZE (KEEPER_INDEX_SLOTS * sizeof(uint32_t))
+#define INDEX_TEMPORARY KEEPER_INDEX_NAME ".new"
+
+int index_create(struct index *index)
+{
+	static const uint32_t zeros[KEEPER_INDEX_SLOTS];
+	void *mapped = MAP_FAILED;
+	int result = 0;
+	ssize_t written = -1;
+	int fd = open(INDEX_TEMPORARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
+		      0600);
+
+	if (fd == -1) {
+		return -errno;
+	}
+	/*
+	 * Written, not only truncated to size: a hole that a full file system
+	 * cannot fill would be a SIGBUS at the first park.
+	 */
+	written = write(fd, zeros, INDEX_SIZE);
+	if (written != (ssize_t)INDEX_SIZE) {
+		result = written == -1 ? -errno : -ENOSPC;
+		goto out;
+	}
+	mapped = mmap(NULL, INDEX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      fd, 0);
+	if (mapped == MAP_FAILED) {
+		result = -errno;
+		goto out;
+	}
+	if (rename(INDEX_TEMPORARY, KEEPER_INDEX_NAME) == -1) {
+		result = -errno;
+		(void)munmap(mapped, INDEX_SIZE);
+		goto out;
+	}
+	index->slots = mapped;
+out:
+	(void)close(fd);
+	return result;
+}
+
+void index_count_up(struct index *index, uint32_t slot)
+{
+	(void)__atomic_add_fetch(&index->slots[slot], 1, __ATOMIC_RELEASE);
+}
+
+void index_count_down(struct index *index, uint32_t slot)
+{
+	(void)__atomic_sub_fetch(&index->slots[slot], 1, __ATOMIC_RELEASE);
+}

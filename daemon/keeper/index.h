@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * keeper.index: which files have a parked or orphaned descriptor. smbd reads
+ * it on every open, without a system call, to learn that it need not ask.
+ */
+#ifndef KEEPER_INDEX_H
+#define KEEPER_INDEX_H
+
+#include <stdint.h>
+
+struct index {
+	uint32_t *slots;
+};
+
+/*
+ * Make the file, all zero, in the current directory, in place of one that an
+ * earlier keeper left. 0 or a negative errno.
+ */
+int index_create(struct index *index);
+
+void index_count_up(struct index *index, uint32_t slot);
+void index_count_down(struct index *index, uint32_t slot);
+
+#endif

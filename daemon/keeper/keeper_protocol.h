@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * What travels on keeper.sock and control.sock, and the layout of
+ * keeper.index. docs/protocol.md, section 2, is the description of record;
+ * this header is shared by the keeper and the Samba module and therefore
+ * needs nothing but <stdint.h>.
+ *
+ * A keeper that starts makes a new keeper.index. Who has the file mapped maps
+ * it anew each time that it connects to keeper.sock: the mapping of a keeper
+ * that is gone never changes again.
+ */
+#ifndef KEEPER_PROTOCOL_H
+#define KEEPER_PROTOCOL_H
+
+#include <stdint.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the packed structures below are the wire only on little endian hosts"
+#endif
+
+#define KEEPER_MAGIC 0x504B4431u
+#define KEEPER_VERSION 1
+#define KEEPER_COOKIE_SIZE 16
+#define KEEPER_MAX_PAYLOAD 16384
+
+/*
+ * An ENTRY carries the record, the file handle and the identity of the file
+ * system in one payload; these bounds make them fit.
+ */
+#define KEEPER_MAX_FILE_HANDLE 128
+#define KEEPER_MAX_IDENTITY 3072
+#define KEEPER_MAX_RECORD 12288
+
+#define KEEPER_SOCKET_NAME "keeper.sock"
+#define KEEPER_CONTROL_NAME "control.sock"
+#define KEEPER_INDEX_NAME "keeper.index"
+
+/* The number of u32 slots in keeper.index. */
+#define KEEPER_INDEX_SLOTS 16384
+
+#define KEEPER_REPLY 0x8000
+
+enum keeper_type {
+	/* smbd child to keeper */
+	KEEPER_DEPOSIT = 1,
+	KEEPER_PARK = 2,
+	KEEPER_TAKE = 3,
+	KEEPER_ADOPT = 4,
+	KEEPER_DROP = 5,
+	KEEPER_QUERY = 6,
+	KEEPER_DROP_SYNC = 7,
+	/* keeper to smbd child; the only answer that a DEPOSIT ever gets */
+	KEEPER_REFUSED = KEEPER_REPLY | KEEPER_DEPOSIT,
+	/* persistd to keeper */
+	KEEPER_CONTROL_LIST = 32,
+	KEEPER_CONTROL_DROP = 33,
+	KEEPER_CONTROL_INFO = 34,
+	/* keeper to persistd, unasked */
+	KEEPER_CONTROL_ENTRY = 64,
+	KEEPER_CONTROL_GONE = 65,
+	KEEPER_CONTROL_LIST_END = 66,
+	KEEPER_CONTROL_REFUSED = 67
+};
+
+enum keeper_state {
+	KEEPER_HELD = 1,
+	KEEPER_PARKED = 2,
+	KEEPER_ORPHANED = 3
+};
+
+/* In front of every packet; `length` counts what follows it. */
+struct keeper_header {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;
+	uint32_t seq;
+	uint32_t length;
+	uint8_t cookie[KEEPER_COOKIE_SIZE];
+} __attribute__((packed));
+
+/* The payload of QUERY. */
+struct keeper_query {
+	uint64_t dev;
+	uint64_t ino;
+} __attribute__((packed));
+
+/* The payload of the reply to INFO. */
+struct keeper_info {
+	uint32_t pid;
+	uint32_t used;
+	uint32_t limit;
+	uint64_t refused;
+	uint64_t protocol_errors;
+} __attribute__((packed));
+
+/*
+ * The payload of ENTRY; behind it the file handle, the identity of the file
+ * system and the record, in this order.
+ */
+struct keeper_entry {
+	uint8_t state;
+	uint8_t zero[3];
+	uint32_t owner_pid;
+	uint64_t since_monotonic_ns;
+	uint64_t since_realtime_ns;
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t nlink;
+	uint64_t size_bytes;
+	int64_t mtime_ns;
+	int64_t ctime_ns;
+	int32_t file_handle_type;
+	uint16_t file_handle_length;
+	uint16_t identity_length;
+	uint16_t record_length;
+	uint16_t zero_end;
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct keeper_header) == 32, "header is 32 bytes");
+_Static_assert(sizeof(struct keeper_info) == 28, "info is 28 bytes");
+_Static_assert(sizeof(struct keeper_entry) == 84, "entry is 84 bytes");
+_Static_assert(sizeof(struct keeper_entry) + KEEPER_MAX_FILE_HANDLE +
+		KEEPER_MAX_IDENTITY + KEEPER_MAX_RECORD <= KEEPER_MAX_PAYLOAD,
+	"the largest entry fits into a packet");
+
+/* The slot of keeper.index that counts the parked descriptors of a file. */
+static inline uint32_t keeper_index_slot(uint64_t dev, uint64_t ino)
+{
+	return (uint32_t)((ino * UINT64_C(0x9E3779B97F4A7C15) + dev) >> 50);
+}
+
+#endif

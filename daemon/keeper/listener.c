@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "listener.h"
+#include "log.h"
+
+/*
+ * Given up for a moment when the table of descriptors is full, so that a
+ * connection can be taken and closed: one that stays in the backlog would
+ * make the loop spin and its peer wait.
+ */
+static int spare_fd = -1;
+
+static void open_spare(void)
+{
+	spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void turn_away(const struct listener *listener)
+{
+	int fd = -1;
+
+	(void)close(spare_fd);
+	fd = accept4(listener->source.fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd != -1) {
+		(void)close(fd);
+	}
+	open_spare();
+	log_line("%s: no descriptor left for a new connection, closed it; "
+		 "raise the keeper's RLIMIT_NOFILE", listener->name);
+}
+
+static bool peer_allowed(const struct keeper *keeper, uid_t uid)
+{
+	uint32_t i = 0;
+
+	if (uid == 0 || uid == geteuid()) {
+		return true;
+	}
+	for (i = 0; i < keeper->allowed_uid_count; i++) {
+		if (keeper->allowed_uids[i] == uid) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void listener_ready(struct source *source, uint32_t events)
+{
+	struct listener *listener = source->context;
+	struct ucred peer = { .pid = 0 };
+	socklen_t size = sizeof(peer);
+	int fd = accept4(source->fd, NULL, NULL,
+			 SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)events;
+	if (fd == -1) {
+		if (errno == EMFILE || errno == ENFILE) {
+			turn_away(listener);
+		}
+		return;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == -1) {
+		log_line("%s: cannot tell who connected: %s", listener->name,
+			 strerror(errno));
+		(void)close(fd);
+		return;
+	}
+	if (!peer_allowed(listener->keeper, peer.uid)) {
+		log_line("%s: refused uid %u (pid %d): only root and the "
+			 "keeper's own user may connect", listener->name,
+			 (unsigned int)peer.uid, (int)peer.pid);
+		(void)close(fd);
+		return;
+	}
+	listener->accepted(listener->keeper, fd, peer.pid);
+}
+
+int listener_open(struct listener *listener, struct keeper *keeper,
+		  const char *name, int socket_type, accepted_fn accepted)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int result = 0;
+
+	if (spare_fd == -1) {
+		open_spare();
+	}
+	listener->keeper = keeper;
+	listener->name = name;
+	listener->accepted = accepted;
+	listener->source.ready = listener_ready;
+	listener->source.context = listener;
+	listener->source.fd = socket(AF_UNIX, socket_type | SOCK_NONBLOCK |
+				     SOCK_CLOEXEC, 0);
+	if (listener->source.fd == -1) {
+		return -errno;
+	}
+	/* keeper.lock is held, so a socket that is there serves nobody. */
+	(void)unlink(name);
+	memcpy(address.sun_path, name, strlen(name) + 1);
+	if (bind(listener->source.fd, (struct sockaddr *)&address,
+		 sizeof(address)) == -1 ||
+	    listen(listener->source.fd, SOMAXCONN) == -1) {
+		result = -errno;
+		goto fail;
+	}
+	result = loop_add(&keeper->loop, &listener->source, EPOLLIN);
+	if (result < 0) {
+		goto fail;
+	}
+	return 0;
+fail:
+	(void)close(listener->source.fd);
+	listener->source.fd = -1;
+	return result;
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* A listening socket in the run directory, and who may come in. */
+#ifndef KEEPER_LISTENER_H
+#define KEEPER_LISTENER_H
+
+#include "keeper.h"
+
+/* A connection whose peer is allowed; `fd` is the callee's to close. */
+typedef void (*accepted_fn)(struct keeper *keeper, int fd, pid_t pid);
+
+struct listener {
+	struct source source;
+	struct keeper *keeper;
+	const char *name;
+	accepted_fn accepted;
+};
+
+/*
+ * Bind `name` in the current directory and listen. `socket_type` is
+ * SOCK_STREAM or SOCK_SEQPACKET. 0 or a negative errno.
+ */
+int listener_open(struct listener *listener, struct keeper *keeper,
+		  const char *name, int socket_type, accepted_fn accepted);
+
+#endif

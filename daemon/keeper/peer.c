@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "data.h"
+#include "listener.h"
+#include "log.h"
+#include "packet.h"
+#include "peer.h"
+#include "report.h"
+
+/* All of them; pointers that only the kernel has look like leaks. */
+static struct link peers = { .prev = &peers, .next = &peers };
+
+static void forget_unsent(struct peer *peer)
+{
+	free(peer->unsent);
+	peer->unsent = NULL;
+	if (peer->unsent_fd != -1) {
+		(void)close(peer->unsent_fd);
+		peer->unsent_fd = -1;
+	}
+	loop_interest(&peer->keeper->loop, &peer->source, EPOLLIN);
+}
+
+static void keep_unsent(struct peer *peer, const struct reply *reply,
+			size_t size, int fd)
+{
+	peer->unsent = malloc(size);
+	if (peer->unsent == NULL) {
+		return; /* the child's own timeout tells it */
+	}
+	memcpy(peer->unsent, reply, size);
+	peer->unsent_size = size;
+	if (fd != -1) {
+		peer->unsent_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (peer->unsent_fd == -1) {
+			peer->unsent->status = -errno;
+		}
+	}
+	loop_interest(&peer->keeper->loop, &peer->source, EPOLLOUT);
+}
+
+void peer_reply(struct peer *peer, struct reply *reply,
+		uint32_t cookie_count, int fd)
+{
+	size_t payload = sizeof(reply->status) +
+			 cookie_count * KEEPER_COOKIE_SIZE;
+	size_t size = sizeof(reply->header) + payload;
+	int result = 0;
+
+	reply->header.length = (uint32_t)payload;
+	result = packet_send(peer->source.fd, reply, size, fd);
+	if (result == -ETOOMANYREFS) {
+		/* unix(7): too many descriptors of this user are in flight */
+		reply->status = result;
+		fd = -1;
+		result = packet_send(peer->source.fd, reply, size, fd);
+	}
+	if (result == -EAGAIN) {
+		keep_unsent(peer, reply, size, fd);
+	}
+	/* Any other error is a child that is gone: the next read says so. */
+}
+
+struct reply *peer_begin_reply(const struct packet *packet, int32_t status)
+{
+	static struct reply reply;
+
+	reply.header = packet->header;
+	reply.header.type = packet->header.type | KEEPER_REPLY;
+	reply.status = status;
+	return &reply;
+}
+
+void peer_status(struct peer *peer, const struct packet *packet,
+		 int32_t status)
+{
+	peer_reply(peer, peer_begin_reply(packet, status), 0, -1);
+}
+
+static void peer_gone(struct peer *peer)
+{
+	struct keeper *keeper = peer->keeper;
+	uint32_t orphaned = 0;
+
+	while (!link_alone(&peer->owned)) {
+		struct kept *kept = link_owner(peer->owned.next, struct kept,
+					       in_owner);
+
+		table_release(&keeper->table, kept, KEEPER_ORPHANED);
+		report_change(keeper, kept);
+		orphaned++;
+	}
+	if (orphaned > 0) {
+		log_line("smbd child %d is gone; %u of its descriptors are "
+			 "orphaned", (int)peer->pid, orphaned);
+	}
+	forget_unsent(peer);
+	link_remove(&peer->in_peers);
+	(void)close(peer->source.fd);
+	free(peer);
+	keeper->connections--;
+}
+
+static void peer_receive(struct peer *peer)
+{
+	static struct packet packet;
+	const char *fault = NULL;
+	ssize_t size = packet_receive(peer->source.fd, &packet);
+
+	switch (size) {
+	case -EAGAIN:
+	case -EINTR:
+		return;
+	case -ECONNRESET:
+		/*
+		 * Said once when the child died with replies unread; what it
+		 * sent before is still there to be read.
+		 */
+		return;
+	case -EBADMSG:
+		fault = "its length does not match";
+		break;
+	default:
+		fault = size > 0 ? data_serve(peer, &packet) : NULL;
+		break;
+	}
+	packet_close_fds(&packet);
+	if (fault != NULL) {
+		peer->keeper->protocol_errors++;
+		log_line("smbd child %d sent a bad packet (%s): closing its "
+			 "connection", (int)peer->pid, fault);
+	}
+	if (fault != NULL || size <= 0) {
+		peer_gone(peer);
+	}
+}
+
+static void peer_ready(struct source *source, uint32_t events)
+{
+	struct peer *peer = source->context;
+
+	(void)events;
+	if (peer->unsent == NULL) {
+		peer_receive(peer);
+		return;
+	}
+	if (packet_send(source->fd, peer->unsent, peer->unsent_size,
+			peer->unsent_fd) != -EAGAIN) {
+		forget_unsent(peer);
+	}
+}
+
+static void peer_accepted(struct keeper *keeper, int fd, pid_t pid)
+{
+	struct peer *peer = calloc(1, sizeof(*peer));
+
+	if (peer == NULL) {
+		goto fail;
+	}
+	peer->source.fd = fd;
+	peer->source.ready = peer_ready;
+	peer->source.context = peer;
+	peer->keeper = keeper;
+	peer->pid = pid;
+	peer->unsent_fd = -1;
+	link_init(&peer->owned);
+	if (loop_add(&keeper->loop, &peer->source, EPOLLIN) < 0) {
+		goto fail;
+	}
+	link_append(&peers, &peer->in_peers);
+	keeper->connections++;
+	return;
+fail:
+	log_line("out of memory for a connection of smbd child %d",
+		 (int)pid);
+	free(peer);
+	(void)close(fd);
+}
+
+int peer_listen(struct keeper *keeper)
+{
+	static struct listener listener;
+
+	return listener_open(&listener, keeper, KEEPER_SOCKET_NAME,
+			     SOCK_SEQPACKET, peer_accepted);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/* The connection of an smbd child to keeper.sock. */
+#ifndef KEEPER_PEER_H
+#define KEEPER_PEER_H
+
+#include "keeper.h"
+#include "packet.h"
+
+/*
+ * The most cookies that a reply to QUERY has room for; a file with more
+ * parked descriptors is answered with this many.
+ */
+#define REPLY_COOKIES \
+	((KEEPER_MAX_PAYLOAD - sizeof(int32_t)) / KEEPER_COOKIE_SIZE)
+
+struct reply {
+	struct keeper_header header;
+	int32_t status;
+	uint8_t cookies[REPLY_COOKIES][KEEPER_COOKIE_SIZE];
+} __attribute__((packed));
+
+/* An smbd child. */
+struct peer {
+	struct source source;
+	struct keeper *keeper;
+	pid_t pid;
+	struct link in_peers;
+	struct link owned;
+	/*
+	 * A reply that its socket had no room for. Nothing more is read from
+	 * the child until it is sent, so there is never a second one.
+	 */
+	struct reply *unsent;
+	size_t unsent_size;
+	int unsent_fd;
+};
+
+/* 0 or a negative errno. */
+int peer_listen(struct keeper *keeper);
+
+/*
+ * The reply to `packet`, with nothing in it but what every reply has. Valid
+ * until the next call.
+ */
+struct reply *peer_begin_reply(const struct packet *packet, int32_t status);
+
+/* `fd` is -1 or a descriptor of the table, which stays there. */
+void peer_reply(struct peer *peer, struct reply *reply,
+		uint32_t cookie_count, int fd);
+
+void peer_status(struct peer *peer, const struct packet *packet,
+		 int32_t status);
+
+#endif

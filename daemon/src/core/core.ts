@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The core of persistd: takes what happened and when, returns what is to be
+// done. Knows no sockets, no disks and no Samba.
+
+import type { StatsView } from '../shared/admin.js';
+import type { ServerId } from '../wire/records.js';
+import type { SmbdEvent } from '../wire/smbd.js';
+import { Admin, AdminError } from './admin.js';
+import { type Claim, Claims } from './claims.js';
+import { Context } from './context.js';
+import { count } from './counters.js';
+import type { Effect } from './effects.js';
+import { type Handle, isEnded, type Moment } from './handle.js';
+import { type KeeperEntry, KeeperView } from './keeper-view.js';
+import { DEFAULT_POLICY, type Policy } from './policy.js';
+import { SmbdEvents } from './smbd-events.js';
+import type { Table } from './table.js';
+
+export type Outcome<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: AdminError };
+
+export interface Administered<T> {
+  readonly outcome: Outcome<T>;
+  readonly effects: Effect[];
+}
+
+function attempt<T>(action: () => T): Outcome<T> {
+  try {
+    return { ok: true, value: action() };
+  } catch (error) {
+    if (error instanceof AdminError) return { ok: false, error };
+    throw error;
+  }
+}
+
+export class Core {
+  readonly #context: Context;
+  readonly #keeper: KeeperView;
+  readonly #claims: Claims;
+  readonly #smbd: SmbdEvents;
+  readonly #admin: Admin;
+
+  constructor(policy: Policy = DEFAULT_POLICY) {
+    this.#context = new Context(policy);
+    this.#keeper = new KeeperView(this.#context);
+    this.#claims = new Claims(this.#context);
+    this.#smbd = new SmbdEvents(this.#context, this.#keeper);
+    this.#admin = new Admin(this.#context);
+  }
+
+  get table(): Table {
+    return this.#context.table;
+  }
+
+  /** What the store held. After a reboot no smbd child holds anything any more. */
+  restore(now: Moment, handles: Iterable<{ handle: Handle; sameBoot: boolean }>): Effect[] {
+    return this.#run(now, () => {
+      for (const { handle, sameBoot } of handles) this.#restoreOne(handle, sameBoot);
+    });
+  }
+
+  events(now: Moment, server: ServerId, events: Iterable<SmbdEvent>): Effect[] {
+    return this.#run(now, () => {
+      for (const event of events) {
+        this.#smbd.apply(server, event);
+        this.#retryClaims();
+      }
+    });
+  }
+
+  claim(now: Moment, claim: Claim): Effect[] {
+    return this.#run(now, () => this.#claims.claim(claim));
+  }
+
+  keeperListStarted(now: Moment): Effect[] {
+    return this.#run(now, () => this.#keeper.listStarted());
+  }
+
+  keeperEntry(now: Moment, entry: KeeperEntry): Effect[] {
+    return this.#run(now, () => this.#keeper.entry(entry));
+  }
+
+  keeperListEnd(now: Moment): Effect[] {
+    return this.#run(now, () => this.#keeper.listEnd());
+  }
+
+  /** Also when a drop that the core asked for is done. */
+  keeperGone(now: Moment, id: string): Effect[] {
+    return this.#run(now, () => this.#keeper.gone(id));
+  }
+
+  keeperLost(now: Moment): Effect[] {
+    return this.#run(now, () => this.#keeper.lost());
+  }
+
+  /** smbd children that hold handles of which nobody would report the end. */
+  unwatchedServers(): ServerId[] {
+    if (!this.#keeper.listed) return [];
+    return [...this.table.allLive()]
+      .filter(({ state, retained }) => state.name === 'connected' && !retained)
+      .map(({ record }) => record.serverId);
+  }
+
+  serverDied(now: Moment, server: ServerId): Effect[] {
+    return this.#run(now, () => {
+      for (const handle of this.table.ofServer(server)) {
+        if (handle.state.name === 'connected' && !handle.retained) {
+          this.#context.end(handle, 'failed', 'smbd-died', { server: null, drop: false });
+        }
+      }
+    });
+  }
+
+  /** `request` may throw AdminError, and then has changed nothing. */
+  administer<T>(now: Moment, request: (admin: Admin) => T): Administered<T> {
+    let outcome: Outcome<T> = { ok: false, error: new AdminError('failure', 'not done') };
+    const effects = this.#run(now, () => {
+      outcome = attempt(() => request(this.#admin));
+    });
+    return { outcome, effects };
+  }
+
+  /** CLOCK_MONOTONIC of the next thing to do, which is done by `tick`. */
+  nextDeadlineNs(): bigint | null {
+    return this.#context.deadlines.nextNs();
+  }
+
+  tick(now: Moment): Effect[] {
+    return this.#run(now, () => undefined);
+  }
+
+  stats(): Omit<StatsView, 'schemaVersion' | 'bad_messages' | 'keeper_reconnects'> {
+    const { counters } = this.#context;
+    const handles: StatsView['handles'] = { state: {}, kind: {}, share: {} };
+    for (const { state, record } of this.table.allLive()) {
+      count(handles.state, state.name);
+      count(handles.kind, record.kind);
+      count(handles.share, record.share);
+    }
+    return {
+      grants: counters.grants,
+      disconnects: counters.disconnects,
+      resumes: counters.resumes,
+      refusals: { ...counters.refusals },
+      expiries: counters.expiries,
+      supersedes: counters.supersedes,
+      closes: counters.closes,
+      failures: { ...counters.failures },
+      illegal_transitions: counters.illegalTransitions,
+      unknown_cookies: counters.unknownCookies,
+      events: counters.events,
+      handles,
+    };
+  }
+
+  #run(now: Moment, action: () => void): Effect[] {
+    const context = this.#context;
+    context.now = now;
+    context.deadlines.run(now.monotonicNs);
+    this.#retryClaims();
+    action();
+    this.#retryClaims();
+    context.deadlines.run(now.monotonicNs);
+    this.#retryClaims();
+    const { effects } = context;
+    context.effects = [];
+    return effects;
+  }
+
+  #retryClaims(): void {
+    const { changed } = this.#context;
+    for (const id of changed) {
+      changed.delete(id);
+      this.#claims.retry(id);
+    }
+  }
+
+  #restoreOne(handle: Handle, sameBoot: boolean): void {
+    if (isEnded(handle.state)) {
+      this.#context.owedDrops.add(handle.id);
+      this.table.addEnded(handle);
+      return;
+    }
+    this.table.add(handle);
+    this.#context.schedule(handle);
+    if (!sameBoot && handle.state.name === 'connected') {
+      this.#context.end(handle, 'failed', 'descriptor-lost', { server: null, drop: true });
+    }
+  }
+}

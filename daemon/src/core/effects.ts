@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the core wants done. The shells around it do it.
+
+import type { WatchEvent } from '../shared/admin.js';
+import type { Verdict } from '../wire/smbd.js';
+import type { Handle, State } from './handle.js';
+import type { Step } from './lifecycle.js';
+
+export type Effect =
+  /** The handle changed: store it as it is when its batch is committed. */
+  | { readonly effect: 'put'; readonly handle: Handle }
+  | { readonly effect: 'delete'; readonly id: string }
+  /** Tell the keeper to close the descriptor, then report to `Core.dropped`. */
+  | { readonly effect: 'drop'; readonly id: string }
+  | { readonly effect: 'publish'; readonly event: WatchEvent }
+  /** The answer to the claim that came with this ticket. */
+  | {
+      readonly effect: 'verdict';
+      readonly ticket: number;
+      readonly id: string;
+      readonly verdict: Verdict;
+    }
+  | {
+      readonly effect: 'illegal';
+      readonly id: string;
+      readonly from: State['name'];
+      readonly step: Step['step'];
+    };

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// persistd: the core with its shells around it.
+
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { AdminDesk } from './admin-desk.js';
+import { now, readBootId } from './clock.js';
+import { Complaints } from './complaints.js';
+import { Core } from './core/core.js';
+import type { Effect } from './core/effects.js';
+import { adminEndpoint } from './endpoints/admin.js';
+import type { RouterEndpoint } from './endpoints/router.js';
+import { smbdEndpoint } from './endpoints/smbd.js';
+import { WatchEndpoint } from './endpoints/watch.js';
+import { KeeperClient } from './keeper/client.js';
+import { Performer } from './performer.js';
+import { isAlive, Servers } from './servers.js';
+import { LmdbStore } from './store/lmdb-store.js';
+
+const SERVER_CHECK_MS = 10_000;
+
+export interface DaemonOptions {
+  readonly runDirectory: string;
+  readonly storeDirectory: string;
+  readonly log: Logger;
+}
+
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #core = new Core();
+  readonly #servers = new Servers();
+  readonly #complaints: Complaints;
+  readonly #store: LmdbStore;
+  readonly #watch = new WatchEndpoint();
+  readonly #keeper: KeeperClient;
+  readonly #performer: Performer;
+  readonly #smbd: RouterEndpoint;
+  readonly #admin: RouterEndpoint;
+  #serverCheck: NodeJS.Timeout | null = null;
+
+  /** Throws StoreError. */
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    const { log, runDirectory, storeDirectory } = options;
+    this.#complaints = new Complaints(log);
+    this.#store = new LmdbStore(storeDirectory, readBootId());
+    this.#keeper = this.#makeKeeperClient(join(runDirectory, 'control.sock'));
+    this.#performer = new Performer({
+      core: this.#core,
+      store: this.#store,
+      log,
+      drop: (id) => this.#keeper.drop(id),
+      publish: (event) => this.#watch.publish(event),
+    });
+    this.#smbd = this.#makeSmbdEndpoint();
+    const desk = new AdminDesk({
+      core: this.#core,
+      performer: this.#performer,
+      keeper: this.#keeper,
+      servers: this.#servers,
+      complaints: this.#complaints,
+      storePath: storeDirectory,
+    });
+    this.#admin = adminEndpoint(desk, (endpoint, why) => this.#complaints.bad(endpoint, why));
+  }
+
+  /** Resolves when the store is loaded and all endpoints are bound. */
+  async start(): Promise<void> {
+    const { log, runDirectory } = this.#options;
+    const started = now();
+    const restored = this.#store.load(started);
+    this.#perform(this.#core.restore(started, restored));
+    log.info({ handles: restored.length }, 'store loaded');
+    await this.#watch.bind(join(runDirectory, 'watch.sock'));
+    await this.#admin.bind(join(runDirectory, 'admin.sock'));
+    await this.#smbd.bind(join(runDirectory, 'smbd.sock'));
+    this.#keeper.start();
+    this.#serverCheck = setInterval(() => this.#checkServers(), SERVER_CHECK_MS);
+  }
+
+  /** Returns when the daemon is stopped. */
+  async serve(): Promise<void> {
+    await Promise.all([this.#smbd.serve(), this.#admin.serve()]);
+  }
+
+  /** Resolves when everything is stored and no socket is open. */
+  async stop(): Promise<void> {
+    if (this.#serverCheck !== null) clearInterval(this.#serverCheck);
+    this.#smbd.close();
+    this.#admin.close();
+    this.#keeper.stop();
+    await this.#performer.stop();
+    this.#watch.close();
+    await this.#store.close();
+  }
+
+  #perform(effects: readonly Effect[]): Promise<boolean> {
+    return this.#performer.perform(effects).committed;
+  }
+
+  #makeSmbdEndpoint(): RouterEndpoint {
+    const { log } = this.#options;
+    return smbdEndpoint({
+      epoch: randomBytes(16),
+      hello: (server, { moduleVersion, sambaVersion }) => {
+        this.#servers.hello(server);
+        log.info({ smbd: String(server.pid), moduleVersion, sambaVersion }, 'hello');
+      },
+      events: (server, events) => this.#perform(this.#core.events(now(), server, events)),
+      claim: (claim, answer) => {
+        const ticket = this.#performer.ticket(answer);
+        this.#perform(this.#core.claim(now(), { ...claim, ticket }));
+      },
+      bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
+    });
+  }
+
+  #makeKeeperClient(path: string): KeeperClient {
+    return new KeeperClient(path, {
+      listStarted: () => this.#perform(this.#core.keeperListStarted(now())),
+      entry: (entry) => {
+        if (entry.record === null) {
+          this.#options.log.warn({ id: entry.id }, 'the keeper holds a record I cannot read');
+        }
+        this.#perform(this.#core.keeperEntry(now(), entry));
+      },
+      listEnd: () => this.#perform(this.#core.keeperListEnd(now())),
+      gone: (id) => this.#perform(this.#core.keeperGone(now(), id)),
+      lost: () => this.#perform(this.#core.keeperLost(now())),
+      refused: (id, status) => {
+        this.#options.log.warn({ id, status }, 'the keeper could not keep the descriptor');
+      },
+      bad: (why) => this.#complaints.bad('keeper', why),
+    });
+  }
+
+  #checkServers(): void {
+    for (const server of this.#core.unwatchedServers()) {
+      if (!isAlive(server.pid)) this.#perform(this.#core.serverDied(now(), server));
+    }
+  }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// smbd.sock: what smbd children report and ask.
+
+import type { Message } from '../shared/message.js';
+import type { ServerId } from '../wire/records.js';
+import {
+  type ClaimBody,
+  decodeRequest,
+  encodeVerdict,
+  type SmbdEvent,
+  type Verdict,
+} from '../wire/smbd.js';
+import { type Reply, RouterEndpoint } from './router.js';
+
+export interface SmbdService {
+  /** 16 bytes, new at each start. */
+  readonly epoch: Buffer;
+  hello(server: ServerId, versions: { moduleVersion: string; sambaVersion: string }): void;
+  /** Resolves when the events are committed; false if they could not be. */
+  events(server: ServerId, events: SmbdEvent[]): Promise<boolean>;
+  claim(claim: ClaimBody, answer: (verdict: Verdict) => void): void;
+  bad(endpoint: 'smbd', why: string): void;
+}
+
+export function smbdEndpoint(service: SmbdService): RouterEndpoint {
+  return new RouterEndpoint({
+    request: (message, reply) => serve(service, message, reply),
+    bad: (why) => service.bad('smbd', why),
+  });
+}
+
+function serve(service: SmbdService, message: Message, reply: Reply): void {
+  const request = decodeRequest(message.type, message.body);
+  switch (request.type) {
+    case 'hello':
+      service.hello(request.body.serverId, request.body);
+      return reply('welcome', { epoch: service.epoch });
+    case 'events':
+      void service.events(request.body.serverId, request.body.events).then((committed) => {
+        if (committed) reply('ack', {});
+        else reply('error', { code: 'failure', message: 'the store could not be written' });
+      });
+      return;
+    case 'claim':
+      return service.claim(request.body, (verdict) => reply('verdict', encodeVerdict(verdict)));
+  }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The connection to the keeper's control.sock. Made again every 100 ms while
+// there is none; each begins with a LIST.
+
+import { createConnection, type Socket } from 'node:net';
+import type { KeeperEntry } from '../core/keeper-view.js';
+import type { InfoView } from '../shared/admin.js';
+import { decodeEntry, decodeInfo, decodeStatus } from './entry.js';
+import {
+  encodePacket,
+  NO_COOKIE,
+  type Packet,
+  PacketError,
+  PacketReader,
+  PacketType,
+  REPLY,
+} from './packet.js';
+
+const RECONNECT_MS = 100;
+
+export interface KeeperListener {
+  listStarted(): void;
+  entry(entry: KeeperEntry): void;
+  listEnd(): void;
+  gone(id: string): void;
+  lost(): void;
+  /** The keeper could not keep a descriptor; `status` is a negative errno. */
+  refused(id: string, status: number): void;
+  bad(why: string): void;
+}
+
+type Waiting = (reply: Packet | null) => void;
+
+export class KeeperClient {
+  /** How often the connection was made again. */
+  reconnects = 0;
+  readonly #path: string;
+  readonly #listener: KeeperListener;
+  readonly #waiting = new Map<number, Waiting>();
+  #socket: Socket | null = null;
+  #connected = false;
+  #connections = 0;
+  #seq = 0;
+  #retry: NodeJS.Timeout | null = null;
+  #stopped = false;
+
+  constructor(path: string, listener: KeeperListener) {
+    this.#path = path;
+    this.#listener = listener;
+  }
+
+  start(): void {
+    const socket = createConnection(this.#path);
+    const reader = new PacketReader();
+    this.#socket = socket;
+    socket.once('connect', () => this.#onConnect());
+    socket.on('data', (chunk) => this.#onData(reader, chunk));
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => this.#onClose());
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#socket?.destroy();
+  }
+
+  /** 0, a negative errno, or null: no keeper is connected. */
+  async drop(id: string): Promise<number | null> {
+    const reply = await this.#request(PacketType.DROP, id);
+    return reply === null ? null : decodeStatus(reply);
+  }
+
+  async info(): Promise<InfoView['keeper']> {
+    const reply = await this.#request(PacketType.INFO, NO_COOKIE);
+    return reply === null ? null : decodeInfo(reply);
+  }
+
+  #request(type: number, cookie: string): Promise<Packet | null> {
+    if (!this.#connected) return Promise.resolve(null);
+    return new Promise((resolve) => {
+      this.#waiting.set(this.#send(type, cookie), resolve);
+    });
+  }
+
+  #send(type: number, cookie: string): number {
+    this.#seq = (this.#seq + 1) >>> 0;
+    const payload = Buffer.alloc(0);
+    this.#socket?.write(encodePacket({ type, seq: this.#seq, cookie, payload }));
+    return this.#seq;
+  }
+
+  #onConnect(): void {
+    this.#connected = true;
+    if (this.#connections++ > 0) this.reconnects++;
+    this.#listener.listStarted();
+    this.#send(PacketType.LIST, NO_COOKIE);
+  }
+
+  #onClose(): void {
+    const wasConnected = this.#connected;
+    this.#connected = false;
+    for (const resolve of this.#waiting.values()) resolve(null);
+    this.#waiting.clear();
+    if (this.#stopped) return;
+    if (wasConnected) this.#listener.lost();
+    this.#retry = setTimeout(() => this.start(), RECONNECT_MS);
+  }
+
+  #onData(reader: PacketReader, chunk: Buffer): void {
+    try {
+      for (const packet of reader.push(chunk)) this.#onPacket(packet);
+    } catch (error) {
+      if (!(error instanceof PacketError)) throw error;
+      this.#listener.bad(error.message);
+      this.#socket?.destroy();
+    }
+  }
+
+  #onPacket(packet: Packet): void {
+    switch (packet.type) {
+      case PacketType.ENTRY:
+        return this.#listener.entry(decodeEntry(packet));
+      case PacketType.GONE:
+        return this.#listener.gone(packet.cookie);
+      case PacketType.LIST_END:
+        return this.#listener.listEnd();
+      case PacketType.REFUSED:
+        return this.#listener.refused(packet.cookie, decodeStatus(packet));
+      case PacketType.DROP | REPLY:
+      case PacketType.INFO | REPLY:
+        return this.#onReply(packet);
+      default:
+        throw new PacketError(`unknown type ${packet.type}`);
+    }
+  }
+
+  #onReply(packet: Packet): void {
+    this.#waiting.get(packet.seq)?.(packet);
+    this.#waiting.delete(packet.seq);
+  }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The payloads that the keeper sends.
+
+import type { KeeperEntry } from '../core/keeper-view.js';
+import type { InfoView } from '../shared/admin.js';
+import { MessageError, unpack } from '../shared/message.js';
+import { WireError } from '../wire/codec.js';
+import { type HandleRecord, handleRecord } from '../wire/records.js';
+import { type Packet, PacketError } from './packet.js';
+
+const FIXED_BYTES = 84;
+const STATES = [null, 'held', 'parked', 'orphaned'] as const;
+
+/** Throws PacketError. */
+export function decodeEntry({ cookie, payload }: Packet): KeeperEntry {
+  if (payload.length < FIXED_BYTES) throw new PacketError('ENTRY too short');
+  const state = STATES[payload.readUInt8(0)];
+  if (state === null || state === undefined) {
+    throw new PacketError(`ENTRY with state ${payload.readUInt8(0)}`);
+  }
+  const recordStart = FIXED_BYTES + payload.readUInt16LE(76) + payload.readUInt16LE(78);
+  const recordEnd = recordStart + payload.readUInt16LE(80);
+  if (recordEnd > payload.length) throw new PacketError('ENTRY shorter than it says');
+  return {
+    id: cookie,
+    state,
+    pid: BigInt(payload.readUInt32LE(4)),
+    since: {
+      monotonicNs: payload.readBigUInt64LE(8),
+      realtimeNs: payload.readBigUInt64LE(16),
+    },
+    stat: {
+      dev: payload.readBigUInt64LE(24),
+      ino: payload.readBigUInt64LE(32),
+      nlink: payload.readBigUInt64LE(40),
+      sizeBytes: payload.readBigUInt64LE(48),
+      mtimeNs: payload.readBigInt64LE(56),
+      ctimeNs: payload.readBigInt64LE(64),
+    },
+    record: decodeRecord(payload.subarray(recordStart, recordEnd), cookie),
+  };
+}
+
+/** null: not the record of this handle. */
+function decodeRecord(bytes: Buffer, cookie: string): HandleRecord | null {
+  try {
+    const record = handleRecord.decode(unpack(bytes), 'record');
+    return record.cookie === cookie ? record : null;
+  } catch (error) {
+    if (error instanceof MessageError || error instanceof WireError) return null;
+    throw error;
+  }
+}
+
+export function decodeInfo({ payload }: Packet): NonNullable<InfoView['keeper']> {
+  if (payload.length < 28) throw new PacketError('INFO too short');
+  return {
+    pid: payload.readUInt32LE(0),
+    used: payload.readUInt32LE(4),
+    limit: payload.readUInt32LE(8),
+    refused: Number(payload.readBigUInt64LE(12)),
+    protocolErrors: Number(payload.readBigUInt64LE(20)),
+  };
+}
+
+/** 0 or a negative errno. */
+export function decodeStatus({ payload }: Packet): number {
+  if (payload.length < 4) throw new PacketError('status too short');
+  return payload.readInt32LE(0);
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Does what the core wants done, and wakes the core when its next deadline comes.
+
+import type { Logger } from 'pino';
+import { now } from './clock.js';
+import type { Core } from './core/core.js';
+import type { Effect } from './core/effects.js';
+import { type Handle, NS_PER_MS } from './core/handle.js';
+import { logEvent } from './journal.js';
+import type { WatchEvent } from './shared/admin.js';
+import type { Store } from './store/store.js';
+import type { Verdict } from './wire/smbd.js';
+
+const ENOENT = -2;
+const LONGEST_SLEEP_MS = 60_000;
+
+export interface Performance {
+  /** false: the store could not be written. */
+  readonly committed: Promise<boolean>;
+  /** The keeper's answers, by handle; null: no keeper is connected. */
+  readonly drops: ReadonlyMap<string, Promise<number | null>>;
+}
+
+export interface PerformerParts {
+  readonly core: Core;
+  readonly store: Store;
+  readonly log: Logger;
+  drop(id: string): Promise<number | null>;
+  publish(event: WatchEvent): void;
+}
+
+export class Performer {
+  readonly #parts: PerformerParts;
+  readonly #answers = new Map<number, (verdict: Verdict) => void>();
+  /** Resolves when everything so far is committed, as far as it can be. */
+  #committed: Promise<unknown> = Promise.resolve();
+  #tickets = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #timerNs: bigint | null = null;
+
+  constructor(parts: PerformerParts) {
+    this.#parts = parts;
+  }
+
+  /** The ticket for a claim, whose verdict `answer` will be given. */
+  ticket(answer: (verdict: Verdict) => void): number {
+    const ticket = ++this.#tickets;
+    this.#answers.set(ticket, answer);
+    return ticket;
+  }
+
+  perform(effects: readonly Effect[]): Performance {
+    const batch = new Map<string, Handle | null>();
+    const drops = new Map<string, Promise<number | null>>();
+    const verdicts: Extract<Effect, { effect: 'verdict' }>[] = [];
+    for (const effect of effects) {
+      switch (effect.effect) {
+        case 'put':
+          batch.set(effect.handle.id, effect.handle);
+          break;
+        case 'delete':
+          batch.set(effect.id, null);
+          break;
+        case 'drop':
+          drops.set(effect.id, this.#drop(effect.id));
+          break;
+        case 'publish':
+          logEvent(this.#parts.log, effect.event);
+          this.#parts.publish(effect.event);
+          break;
+        case 'illegal':
+          this.#parts.log.warn(
+            { id: effect.id, from: effect.from, step: effect.step },
+            'illegal transition ignored',
+          );
+          break;
+        case 'verdict':
+          verdicts.push(effect);
+          break;
+      }
+    }
+    const committed = this.#commit(batch);
+    if (verdicts.length > 0) this.#deliver(verdicts);
+    this.#sleep();
+    return { committed, drops };
+  }
+
+  /** No more deadlines; resolves when all is committed. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#committed;
+  }
+
+  async #commit(batch: Map<string, Handle | null>): Promise<boolean> {
+    if (batch.size === 0) return true;
+    const written = this.#parts.store.write(batch).then(
+      () => true,
+      (error: unknown) => {
+        this.#parts.log.error({ error, handles: batch.size }, 'the store could not be written');
+        return false;
+      },
+    );
+    this.#committed = Promise.all([this.#committed, written]);
+    return written;
+  }
+
+  /**
+   * After the disconnect that a claim rests on is committed: a persistd that
+   * died in between would take the handle for connected, and the claimant's
+   * `resumed` for a mistake.
+   */
+  #deliver(verdicts: readonly Extract<Effect, { effect: 'verdict' }>[]): void {
+    void this.#committed.then(() => {
+      for (const { ticket, id, verdict } of verdicts) {
+        if (verdict.verdict === 'resume') this.#parts.log.info({ id }, 'may be resumed');
+        this.#answers.get(ticket)?.(verdict);
+        this.#answers.delete(ticket);
+      }
+    });
+  }
+
+  async #drop(id: string): Promise<number | null> {
+    const status = await this.#parts.drop(id);
+    if (status === 0 || status === ENOENT) {
+      this.perform(this.#parts.core.keeperGone(now(), id));
+    } else if (status !== null) {
+      this.#parts.log.error({ id, status }, 'the keeper did not drop the descriptor');
+    }
+    return status;
+  }
+
+  #sleep(): void {
+    const nextNs = this.#parts.core.nextDeadlineNs();
+    if (nextNs === this.#timerNs && this.#timer !== null) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timerNs = nextNs;
+    this.#timer = null;
+    if (nextNs === null) return;
+    const leftMs = Number((nextNs - now().monotonicNs + NS_PER_MS - 1n) / NS_PER_MS);
+    const sleepMs = Math.min(Math.max(leftMs, 0), LONGEST_SLEEP_MS);
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.perform(this.#parts.core.tick(now()));
+    }, sleepMs);
+  }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Where handles survive persistd. What a record means: docs/store.md.
+
+import type { Handle, Moment } from '../core/handle.js';
+
+export interface Restored {
+  readonly handle: Handle;
+  /** false: the host was booted since, and no smbd child of then exists. */
+  readonly sameBoot: boolean;
+}
+
+/** One transaction: a handle to keep as it is now, or null to forget it, by id. */
+export type Batch = ReadonlyMap<string, Handle | null>;
+
+export interface Store {
+  /** Once, at start. Times of another boot are put on this boot's monotonic clock. */
+  load(now: Moment): Restored[];
+  /** Resolves when the batch is committed: it survives the death of any process. */
+  write(batch: Batch): Promise<void>;
+  /** Resolves when everything is flushed: it survives the host. */
+  close(): Promise<void>;
+}
+
+/** The store cannot be used; nothing in it was changed. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+}

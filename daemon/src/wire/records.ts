@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The records that several messages share (docs/protocol.md 1.1 and 1.2).
+
+import { HANDLE_KINDS } from '../shared/handle-view.js';
+import {
+  bin16,
+  bool,
+  type Decoded,
+  int64,
+  map,
+  nullable,
+  oneOf,
+  path,
+  text,
+  uint32,
+  uint64,
+} from './codec.js';
+
+/** Samba's server_id. */
+export const serverId = map({ pid: uint64, taskId: uint32, vnn: uint32, uniqueId: uint64 });
+export type ServerId = Decoded<typeof serverId>;
+
+export function sameServer(a: ServerId, b: ServerId): boolean {
+  return a.pid === b.pid && a.uniqueId === b.uniqueId && a.taskId === b.taskId && a.vnn === b.vnn;
+}
+
+export const fileStat = map({
+  dev: uint64,
+  ino: uint64,
+  nlink: uint64,
+  sizeBytes: uint64,
+  mtimeNs: int64,
+  ctimeNs: int64,
+});
+export type FileStat = Decoded<typeof fileStat>;
+
+export const lock = map({ start: uint64, count: uint64, exclusive: bool });
+export type Lock = Decoded<typeof lock>;
+
+export const handleRecord = map({
+  cookie: bin16,
+  kind: oneOf(HANDLE_KINDS),
+  durableVersion: uint32,
+  share: text,
+  connectPath: path,
+  path,
+  user: text,
+  ownerSid: text,
+  uid: uint32,
+  clientAddress: text,
+  clientName: text,
+  clientGuid: bin16,
+  createGuid: bin16,
+  leaseKey: nullable(bin16),
+  oplock: uint32,
+  leaseState: uint32,
+  persistentId: uint64,
+  accessMask: uint32,
+  shareAccess: uint32,
+  createOptions: uint32,
+  openedRealtimeNs: uint64,
+  timeoutMs: uint32,
+  serverId,
+  dev: uint64,
+  ino: uint64,
+});
+export type HandleRecord = Decoded<typeof handleRecord>;

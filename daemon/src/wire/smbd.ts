@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The messages of smbd.sock (docs/protocol.md 1.1).
+
+import { type Body, isMap } from '../shared/message.js';
+import {
+  bin16,
+  bool,
+  type Codec,
+  type Decoded,
+  list,
+  map,
+  path,
+  text,
+  uint64,
+  WireError,
+} from './codec.js';
+import { fileStat, handleRecord, type ServerId, serverId } from './records.js';
+
+const eventBodies = {
+  grant: handleRecord,
+  lock: map({ cookie: bin16, start: uint64, count: uint64, exclusive: bool }),
+  unlock: map({ cookie: bin16, start: uint64, count: uint64 }),
+  disconnect: map({
+    cookie: bin16,
+    stat: fileStat,
+    path,
+    monotonicNs: uint64,
+    realtimeNs: uint64,
+  }),
+  resumed: handleRecord,
+  resumeFailed: map({ cookie: bin16, reason: text, final: bool }),
+  close: map({ cookie: bin16, reason: text }),
+  rename: map({ dev: uint64, ino: uint64, isDirectory: bool, from: path, to: path }),
+  unlink: map({ dev: uint64, ino: uint64, path }),
+  sync: map({ cookies: list(bin16) }),
+};
+
+type EventBodies = typeof eventBodies;
+export type SmbdEventType = keyof EventBodies;
+export type EventBody<T extends SmbdEventType> = Decoded<EventBodies[T]>;
+export type SmbdEvent = { [T in SmbdEventType]: { type: T; body: EventBody<T> } }[SmbdEventType];
+
+const bodiesByName = new Map<string, Codec<unknown>>(Object.entries(eventBodies));
+
+/** `[type, body]` */
+export const smbdEvent: Codec<SmbdEvent> = {
+  decode(value, at) {
+    if (!Array.isArray(value) || value.length !== 2) throw new WireError(`${at}: expected a pair`);
+    const [type, body] = value as unknown[];
+    const codec = typeof type === 'string' ? bodiesByName.get(type) : undefined;
+    if (codec === undefined) throw new WireError(`${at}: unknown event ${String(type)}`);
+    return { type, body: codec.decode(body, `${at} ${String(type)}`) } as SmbdEvent;
+  },
+  encode: (event) => [event.type, bodiesByName.get(event.type)?.encode(event.body)],
+};
+
+const requestBodies = {
+  hello: map({ serverId, moduleVersion: text, sambaVersion: text }),
+  events: map({ serverId, events: list(smbdEvent) }),
+  claim: map({
+    cookie: bin16,
+    serverId,
+    share: text,
+    clientGuid: bin16,
+    stat: fileStat,
+    now: uint64,
+  }),
+};
+
+type RequestBodies = typeof requestBodies;
+type SmbdRequestType = keyof RequestBodies;
+export type SmbdRequest = {
+  [T in SmbdRequestType]: { type: T; body: Decoded<RequestBodies[T]> };
+}[SmbdRequestType];
+export type ClaimBody = Decoded<RequestBodies['claim']>;
+
+const requestsByName = new Map<string, Codec<unknown>>(Object.entries(requestBodies));
+
+/** Throws WireError. */
+export function decodeRequest(type: string, body: unknown): SmbdRequest {
+  const codec = requestsByName.get(type);
+  if (codec === undefined) throw new WireError(`unknown type ${type}`);
+  return { type, body: codec.decode(body, type) } as SmbdRequest;
+}
+
+export function encodeRequest(request: SmbdRequest): Body {
+  const body = requestsByName.get(request.type)?.encode(request.body);
+  return isMap(body) ? body : {};
+}
+
+export const REFUSAL_REASONS = [
+  'unknown',
+  'connected',
+  'claimed',
+  'expired',
+  'closed',
+  'superseded',
+  'modified',
+  'share',
+  'client',
+  'file',
+] as const;
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+export type Verdict =
+  | { verdict: 'resume'; path: string }
+  | { verdict: 'refuse'; reason: RefusalReason; final: boolean; serverId?: ServerId };
+
+export function encodeVerdict(verdict: Verdict): Body {
+  if (verdict.verdict === 'resume') {
+    return { verdict: 'resume', path: path.encode(verdict.path) };
+  }
+  const { reason, final, serverId: holder } = verdict;
+  return {
+    verdict: 'refuse',
+    reason,
+    final,
+    ...(holder === undefined ? {} : { serverId: serverId.encode(holder) }),
+  };
+}

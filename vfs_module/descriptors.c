@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "samba_compat.h"
+#include "clock.h"
+#include "descriptors.h"
+#include "../daemon/keeper/keeper_protocol.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#undef DBGC_CLASS
+#define DBGC_CLASS DBGC_VFS
+
+#define KEEPER_RETRY_NS CLOCK_NS_PER_S
+#define KEEPER_SEND_BUFFER (1024 * 1024)
+
+static struct keeper_channel {
+	int fd;
+	uint32_t seq;
+	uint64_t no_attempt_until_ns;
+	uint64_t no_waiting_until_ns;
+	char *run_dir;
+	const struct descriptors_callbacks *callbacks;
+	const uint32_t *index;
+} keeper = { .fd = -1 };
+
+struct packet {
+	struct keeper_header header;
+	uint8_t payload[KEEPER_MAX_PAYLOAD];
+};
+
+void descriptors_open(const char *run_dir,
+		      const struct descriptors_callbacks *callbacks)
+{
+	if (keeper.run_dir == NULL) {
+		keeper.run_dir = talloc_strdup(NULL, run_dir);
+		keeper.callbacks = callbacks;
+	}
+}
+
+static void unmap_index(void)
+{
+	if (keeper.index != NULL) {
+		munmap(discard_const_p(uint32_t, keeper.index),
+		       KEEPER_INDEX_SLOTS * sizeof(uint32_t));
+		keeper.index = NULL;
+	}
+}
+
+static void disconnect(const char *why)
+{
+	if (keeper.fd != -1) {
+		DBG_WARNING("the connection to fdkeeper ended (%s): handles "
+			    "are stock durable ones until it is back\n", why);
+		close(keeper.fd);
+		keeper.fd = -1;
+	}
+	unmap_index();
+	keeper.no_attempt_until_ns = clock_monotonic_ns() + KEEPER_RETRY_NS;
+}
+
+static void map_index(void)
+{
+	char *path = talloc_asprintf(talloc_tos(), "%s/%s", keeper.run_dir,
+				     KEEPER_INDEX_NAME);
+	void *p = MAP_FAILED;
+	int fd = -1;
+
+	if (path == NULL) {
+		return;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd != -1) {
+		p = mmap(NULL, KEEPER_INDEX_SLOTS * sizeof(uint32_t),
+			 PROT_READ, MAP_SHARED, fd, 0);
+		close(fd);
+	}
+	if (p != MAP_FAILED) {
+		keeper.index = p;
+	} else {
+		DBG_WARNING("cannot map %s: %s\n", path, strerror(errno));
+	}
+	TALLOC_FREE(path);
+}
+
+static int connect_socket(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const int size = KEEPER_SEND_BUFFER;
+	int len = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s",
+			   keeper.run_dir, KEEPER_SOCKET_NAME);
+	int fd = -1;
+
+	if (len < 0 || (size_t)len >= sizeof(addr.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd == -1) {
+		return -1;
+	}
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == -1) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
+static bool connect_keeper(void)
+{
+	uint64_t now = clock_monotonic_ns();
+
+	if (keeper.run_dir == NULL || now < keeper.no_attempt_until_ns) {
+		return false;
+	}
+	keeper.no_attempt_until_ns = now + KEEPER_RETRY_NS;
+
+	/* The run directory is root's, and SO_PEERCRED must say so. */
+	become_root();
+	keeper.fd = connect_socket();
+	if (keeper.fd != -1) {
+		map_index();
+	}
+	unbecome_root();
+	if (keeper.fd == -1) {
+		DBG_NOTICE("no fdkeeper in %s: %s\n", keeper.run_dir,
+			   strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+static bool send_packet(enum keeper_type type, const uint8_t *cookie,
+			const void *payload, size_t len, int fd)
+{
+	struct keeper_header header = {
+		.magic = KEEPER_MAGIC,
+		.version = KEEPER_VERSION,
+		.type = type,
+		.seq = ++keeper.seq,
+		.length = len,
+	};
+	struct iovec iov[2] = {
+		{ .iov_base = &header, .iov_len = sizeof(header) },
+		{ .iov_base = discard_const_p(void, payload), .iov_len = len },
+	};
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { .buf = { 0 } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = len > 0 ? 2 : 1 };
+	ssize_t ret = -1;
+
+	memcpy(header.cookie, cookie, KEEPER_COOKIE_SIZE);
+	if (fd != -1) {
+		struct cmsghdr *c = NULL;
+
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+
+	do {
+		ret = sendmsg(keeper.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (ret == -1 && errno == EINTR);
+	if (ret == -1 && errno != EAGAIN && errno != EWOULDBLOCK &&
+	    errno != ETOOMANYREFS) {
+		disconnect(strerror(errno));
+	}
+	return ret != -1;
+}
+
+static int take_fd(struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int fd = -1;
+
+	if (c != NULL && c->cmsg_level == SOL_SOCKET &&
+	    c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int))) {
+		memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	}
+	return fd;
+}
+
+/*
+ * One packet, without waiting. False when there is none; a packet that is
+ * not as it must be ends the connection.
+ */
+static bool receive_packet(struct packet *p, int *fd)
+{
+	struct iovec iov = { .iov_base = p, .iov_len = sizeof(*p) };
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { .buf = { 0 } };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	ssize_t ret = -1;
+
+	*fd = -1;
+	do {
+		ret = recvmsg(keeper.fd, &msg,
+			      MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (ret == -1 && errno == EINTR);
+	if (ret == -1) {
+		if (errno != EAGAIN && errno != EWOULDBLOCK) {
+			disconnect(strerror(errno));
+		}
+		return false;
+	}
+
+	*fd = take_fd(&msg);
+	if ((size_t)ret < sizeof(p->header) ||
+	    (msg.msg_flags & MSG_TRUNC) != 0 ||
+	    p->header.magic != KEEPER_MAGIC ||
+	    p->header.version != KEEPER_VERSION ||
+	    p->header.length != (size_t)ret - sizeof(p->header)) {
+		if (*fd != -1) {
+			close(*fd);
+			*fd = -1;
+		}
+		disconnect(ret == 0 ? "it closed" : "a malformed packet");
+		return false;
+	}
+	return true;
+}
+
+static bool packet_status(const struct packet *p, int *status)
+{
+	int32_t value = 0;
+
+	if (p->header.length < sizeof(value)) {
+		return false;
+	}
+	memcpy(&value, p->payload, sizeof(value));
+	*status = value;
+	return true;
+}
+
+/* A packet that nobody waits for: a refusal, or an answer given up. */
+static void handle_unasked(const struct packet *p, int fd)
+{
+	int status = 0;
+
+	if (fd != -1) {
+		close(fd);
+	}
+	if (p->header.type == KEEPER_REFUSED && packet_status(p, &status)) {
+		keeper.callbacks->refused(p->header.cookie, status);
+	}
+}
+
+static void drain(void)
+{
+	struct packet p;
+	int fd = -1;
+
+	while (keeper.fd != -1 && receive_packet(&p, &fd)) {
+		handle_unasked(&p, fd);
+	}
+}
+
+bool descriptors_ready(void)
+{
+	if (keeper.fd != -1) {
+		drain();
+	}
+	if (keeper.fd == -1 && connect_keeper()) {
+		keeper.callbacks->redeposit();
+	}
+	return keeper.fd != -1;
+}
+
+/* Waits for the answer to the packet sent last. A status, or an errno. */
+static int await_answer(enum keeper_type type, uint64_t deadline_ns, int *fd)
+{
+	const uint32_t seq = keeper.seq;
+	struct packet p;
+	int status = -ETIMEDOUT;
+
+	while (keeper.fd != -1) {
+		struct pollfd pfd = { .fd = keeper.fd, .events = POLLIN };
+		int ret = poll(&pfd, 1, clock_ms_until(deadline_ns));
+
+		if (ret == -1 && errno == EINTR) {
+			continue;
+		}
+		if (ret != 1) {
+			/* should it come later, handle_unasked() has it */
+			DBG_WARNING("fdkeeper does not answer in time\n");
+			keeper.no_waiting_until_ns =
+				clock_monotonic_ns() + KEEPER_RETRY_NS;
+			return -ETIMEDOUT;
+		}
+		while (keeper.fd != -1 && receive_packet(&p, fd)) {
+			if (p.header.type == (KEEPER_REPLY | type) &&
+			    p.header.seq == seq &&
+			    packet_status(&p, &status)) {
+				return status;
+			}
+			handle_unasked(&p, *fd);
+			*fd = -1;
+		}
+	}
+	return -EPIPE;
+}
+
+static int ask(enum keeper_type type, const uint8_t *cookie,
+	       const void *payload, size_t len, uint64_t deadline_ns, int *fd)
+{
+	if (clock_monotonic_ns() < keeper.no_waiting_until_ns ||
+	    !descriptors_ready()) {
+		return -EPIPE;
+	}
+	if (!send_packet(type, cookie, payload, len, -1)) {
+		return -EAGAIN;
+	}
+	return await_answer(type, deadline_ns, fd);
+}
+
+bool descriptors_deposit(const uint8_t *cookie, int fd,
+			 const void *record, size_t record_len)
+{
+	return keeper.fd != -1 && record_len <= KEEPER_MAX_RECORD &&
+	       send_packet(KEEPER_DEPOSIT, cookie, record, record_len, fd);
+}
+
+bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns)
+{
+	const uint8_t reason_disconnect = 0;
+	int fd = -1;
+
+	return ask(KEEPER_PARK, cookie, &reason_disconnect,
+		   sizeof(reason_disconnect), deadline_ns, &fd) == 0;
+}
+
+int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd)
+{
+	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, fd);
+
+	if (status == 0 && *fd == -1) {
+		/* our own table of descriptors is full: MSG_CTRUNC */
+		return -EMFILE;
+	}
+	return status;
+}
+
+bool descriptors_adopt(const uint8_t *cookie,
+		       const void *record, size_t record_len)
+{
+	return keeper.fd != -1 && record_len <= KEEPER_MAX_RECORD &&
+	       send_packet(KEEPER_ADOPT, cookie, record, record_len, -1);
+}
+
+bool descriptors_drop(const uint8_t *cookie)
+{
+	return keeper.fd != -1 &&
+	       send_packet(KEEPER_DROP, cookie, NULL, 0, -1);
+}
+
+bool descriptors_maybe_parked(uint64_t dev, uint64_t ino)
+{
+	if (keeper.index == NULL) {
+		return false;
+	}
+	return __atomic_load_n(&keeper.index[keeper_index_slot(dev, ino)],
+			       __ATOMIC_ACQUIRE) != 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The channel on which descriptors go to fdkeeper and come back
+ * (docs/protocol.md 2.1).
+ */
+#ifndef PERSISTENT_DESCRIPTORS_H
+#define PERSISTENT_DESCRIPTORS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct descriptors_callbacks {
+	/* The keeper would not have this one (a negative errno). */
+	void (*refused)(const uint8_t *cookie, int status);
+	/* There is a new keeper: deposit again what is still open. */
+	void (*redeposit)(void);
+};
+
+/* Remembers where the keeper is; connects when something is to be said. */
+void descriptors_open(const char *run_dir,
+		      const struct descriptors_callbacks *callbacks);
+
+/*
+ * Connects if need be (at most one attempt a second while there is no
+ * keeper) and reads what the keeper said meanwhile. False: no keeper.
+ */
+bool descriptors_ready(void);
+
+/*
+ * Gives a copy of fd into keeping, without waiting. False if the keeper did
+ * not take it; a refusal for lack of room comes later, by the callback.
+ */
+bool descriptors_deposit(const uint8_t *cookie, int fd,
+			 const void *record, size_t record_len);
+
+/* We close our copy, the client may come back. False: the keeper has none. */
+bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns);
+
+/*
+ * A duplicate of the kept descriptor: 0 and *fd, -ENOENT if the keeper has
+ * none of that cookie, -ETIMEDOUT or another errno if it could not be asked.
+ */
+int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd);
+
+/* The handle lives in this smbd child from now on. */
+bool descriptors_adopt(const uint8_t *cookie,
+		       const void *record, size_t record_len);
+
+/* The keeper's copy is to go. Does not wait. */
+bool descriptors_drop(const uint8_t *cookie);
+
+/*
+ * Whether some parked descriptor may be of this file: a memory read. May say
+ * yes for a file that only shares the index slot.
+ */
+bool descriptors_maybe_parked(uint64_t dev, uint64_t ino);
+
+#endif

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "samba_compat.h"
+#include "descriptors.h"
+#include "handle.h"
+#include "persistd.h"
+#include "timeouts.h"
+
+#undef DBGC_CLASS
+#define DBGC_CLASS DBGC_VFS
+
+/* All of this smbd child, for the times when persistd or the keeper is new. */
+static struct persistent_handle *handles;
+
+struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
+				    const struct files_struct *fsp)
+{
+	if (fsp == NULL || fsp->vfs_extension == NULL) {
+		return NULL;
+	}
+	return VFS_FETCH_FSP_EXTENSION(vfs, fsp);
+}
+
+static void handle_destroy(void *data)
+{
+	struct persistent_handle *h = data;
+
+	TALLOC_FREE(h->true_name);
+	DLIST_REMOVE(handles, h);
+}
+
+struct persistent_handle *handle_add(struct vfs_handle_struct *vfs,
+				     struct files_struct *fsp,
+				     uint8_t durable_version)
+{
+	struct persistent_handle *h = VFS_ADD_FSP_EXTENSION(
+		vfs, fsp, struct persistent_handle, handle_destroy);
+
+	if (h == NULL) {
+		return NULL;
+	}
+	h->fsp = fsp;
+	h->state = HANDLE_ASKED;
+	h->cookie.durable_version = durable_version;
+	generate_random_buffer(h->cookie.cookie, sizeof(h->cookie.cookie));
+	DLIST_ADD(handles, h);
+	return h;
+}
+
+void handle_remove(struct vfs_handle_struct *vfs, struct files_struct *fsp)
+{
+	VFS_REMOVE_FSP_EXTENSION(vfs, fsp);
+}
+
+char *handle_path(TALLOC_CTX *mem_ctx, const struct connection_struct *conn,
+		  const char *base_name)
+{
+	if (base_name[0] == '/') {
+		return talloc_strdup(mem_ctx, base_name);
+	}
+	return talloc_asprintf(mem_ctx, "%s/%s", conn->connectpath,
+			       base_name);
+}
+
+static int64_t timespec_ns(const struct timespec *ts)
+{
+	return (int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec;
+}
+
+struct wire_stat handle_wire_stat(const struct stat *st)
+{
+	return (struct wire_stat) {
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.nlink = st->st_nlink,
+		.size_bytes = st->st_size,
+		.mtime_ns = timespec_ns(&st->st_mtim),
+		.ctime_ns = timespec_ns(&st->st_ctim),
+	};
+}
+
+static void guid_bytes(const struct GUID *guid, uint8_t out[WIRE_GUID_SIZE])
+{
+	struct GUID_ndr_buf buf = { .buf = { 0 } };
+
+	GUID_to_ndr_buf(guid, &buf);
+	memcpy(out, buf.buf, WIRE_GUID_SIZE);
+}
+
+
+static unsigned wire_oplock(const struct files_struct *fsp)
+{
+	if (fsp->oplock_type == LEASE_OPLOCK) {
+		return SMB2_OPLOCK_LEVEL_LEASE;
+	}
+	if (BATCH_OPLOCK_TYPE(fsp->oplock_type)) {
+		return SMB2_OPLOCK_LEVEL_BATCH;
+	}
+	if (EXCLUSIVE_OPLOCK_TYPE(fsp->oplock_type)) {
+		return SMB2_OPLOCK_LEVEL_EXCLUSIVE;
+	}
+	if (LEVEL_II_OPLOCK_TYPE(fsp->oplock_type)) {
+		return SMB2_OPLOCK_LEVEL_II;
+	}
+	return SMB2_OPLOCK_LEVEL_NONE;
+}
+
+/* The handle record of docs/protocol.md 1.2. */
+static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
+{
+	const struct loadparm_substitution *lp_sub =
+		loadparm_s3_global_substitution();
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct files_struct *fsp = h->fsp;
+	struct connection_struct *conn = fsp->conn;
+	struct smbXsrv_open_global0 *global = fsp->op->global;
+	struct timespec opened = nt_time_to_full_timespec(global->open_time);
+	uint8_t client_guid[WIRE_GUID_SIZE] = { 0 };
+	uint8_t create_guid[WIRE_GUID_SIZE] = { 0 };
+	uint8_t lease_key[16] = { 0 };
+	struct dom_sid_buf sid = { .buf = { 0 } };
+	const bool has_lease = fsp->oplock_type == LEASE_OPLOCK;
+	struct stat st = { 0 };
+	msgpack_packer pk = { 0 };
+	struct wire_record r = {
+		.cookie = h->cookie.cookie,
+		.kind = "durable",
+		.durable_version = h->cookie.durable_version,
+		.share = lp_servicename(frame, lp_sub, SNUM(conn)),
+		.connect_path = conn->connectpath,
+		.path = handle_path(frame, conn, fsp->fsp_name->base_name),
+		.user = conn->session_info->unix_info->unix_name,
+		.owner_sid = dom_sid_str_buf(&global->open_owner, &sid),
+		.uid = conn->session_info->unix_token->uid,
+		.client_address = tsocket_address_inet_addr_string(
+			conn->sconn->remote_address, frame),
+		.client_name = conn->sconn->remote_hostname,
+		.client_guid = client_guid,
+		.create_guid = create_guid,
+		.oplock = wire_oplock(fsp),
+		.persistent_id = global->open_persistent_id,
+		.access_mask = fsp->access_mask,
+		.share_access = h->share_access,
+		.create_options = h->cookie.create_options,
+		.opened_realtime_ns = timespec_ns(&opened),
+		.timeout_ms = global->durable_timeout_msec,
+		.server_id = *link_self(),
+	};
+	bool ok = false;
+
+	if (r.share == NULL || r.path == NULL ||
+	    fstat(fsp_get_pathref_fd(fsp), &st) == -1) {
+		goto out;
+	}
+	r.dev = st.st_dev;
+	r.ino = st.st_ino;
+	if (r.client_address == NULL) {
+		r.client_address = "";
+	}
+	if (r.client_name == NULL) {
+		r.client_name = "";
+	}
+	guid_bytes(&global->client_guid, client_guid);
+	guid_bytes(&global->create_guid, create_guid);
+	if (has_lease) {
+		SBVAL(lease_key, 0, fsp->lease->lease.lease_key.data[0]);
+		SBVAL(lease_key, 8, fsp->lease->lease.lease_key.data[1]);
+		r.lease_key = lease_key;
+		r.lease_state = fsp_lease_type(fsp);
+	}
+	msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+	wire_pack_record(&pk, &r);
+	ok = true;
+out:
+	TALLOC_FREE(frame);
+	return ok;
+}
+
+static void queue_record(struct persistent_handle *h, const char *type,
+			 const msgpack_sbuffer *record)
+{
+	msgpack_sbuffer event = { 0 };
+
+	msgpack_sbuffer_init(&event);
+	wire_event_record(&event, type, record);
+	link_queue_grant(h->cookie.cookie, &event);
+}
+
+static void deposit(struct persistent_handle *h, const msgpack_sbuffer *record)
+{
+	h->deposited = descriptors_deposit(h->cookie.cookie,
+					   fsp_get_pathref_fd(h->fsp),
+					   record->data, record->size);
+}
+
+static void announce_grant(struct persistent_handle *h,
+			   const msgpack_sbuffer *record)
+{
+	if (descriptors_ready()) {
+		deposit(h, record);
+	}
+	if (h->deposited) {
+		queue_record(h, "grant", record);
+	}
+}
+
+static void announce_resume(struct persistent_handle *h,
+			    const msgpack_sbuffer *record)
+{
+	h->deposited = descriptors_adopt(h->cookie.cookie, record->data,
+					 record->size);
+	queue_record(h, "resumed", record);
+	link_flush();
+}
+
+/*
+ * Until now the fsp had the name that the client asked for, since the lease
+ * check compares them (MS-SMB2 3.3.5.9.7); from now on it has its own.
+ */
+static void take_true_name(struct persistent_handle *h)
+{
+	if (h->true_name != NULL) {
+		NTSTATUS status = fsp_set_smb_fname(h->fsp, h->true_name);
+
+		if (!NT_STATUS_IS_OK(status)) {
+			DBG_WARNING("%s keeps its old name: %s\n",
+				    fsp_str_dbg(h->fsp), nt_errstr(status));
+		}
+		TALLOC_FREE(h->true_name);
+	}
+}
+
+/*
+ * A reconnect by DHnC made smbd forget the create GUID, and with it every
+ * later reconnect by DH2C.
+ */
+static bool restore_create_guid(struct persistent_handle *h)
+{
+	struct smbXsrv_open_global0 *global = h->fsp->op->global;
+
+	if (h->state != HANDLE_RESUMED || GUID_all_zero(&h->create_guid) ||
+	    !GUID_all_zero(&global->create_guid)) {
+		return false;
+	}
+	global->create_guid = h->create_guid;
+	return true;
+}
+
+void handle_announce(struct persistent_handle *h)
+{
+	msgpack_sbuffer record = { 0 };
+	bool changed = false;
+
+	take_true_name(h);
+	changed = restore_create_guid(h);
+	if (h->state == HANDLE_GRANTED) {
+		changed |= timeouts_settle(h);
+	}
+	if (changed) {
+		NTSTATUS status = smbXsrv_open_update(h->fsp->op);
+
+		if (!NT_STATUS_IS_OK(status)) {
+			DBG_ERR("cannot store the record of %s: %s\n",
+				fsp_str_dbg(h->fsp), nt_errstr(status));
+		}
+	}
+
+	msgpack_sbuffer_init(&record);
+	if (pack_record(h, &record)) {
+		if (h->state == HANDLE_RESUMED) {
+			announce_resume(h, &record);
+		} else {
+			announce_grant(h, &record);
+		}
+	}
+	msgpack_sbuffer_destroy(&record);
+	h->state = HANDLE_ANNOUNCED;
+	h->out_context_blobs = NULL;
+}
+
+void handle_closed(struct persistent_handle *h, const char *reason)
+{
+	msgpack_sbuffer event = { 0 };
+
+	if (!h->deposited) {
+		return;
+	}
+	(void)descriptors_drop(h->cookie.cookie);
+	h->deposited = false;
+	if (link_unqueue_grant(h->cookie.cookie)) {
+		return;
+	}
+	msgpack_sbuffer_init(&event);
+	wire_event_close(&event, h->cookie.cookie, reason);
+	link_queue(h->cookie.cookie, &event);
+}
+
+void handle_locked(struct persistent_handle *h, const struct lock_struct *l)
+{
+	msgpack_sbuffer event = { 0 };
+
+	if (h->deposited) {
+		msgpack_sbuffer_init(&event);
+		wire_event_lock(&event, h->cookie.cookie, l->start, l->size,
+				l->lock_type == WRITE_LOCK);
+		link_queue(h->cookie.cookie, &event);
+	}
+}
+
+void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l)
+{
+	msgpack_sbuffer event = { 0 };
+
+	if (h->deposited) {
+		msgpack_sbuffer_init(&event);
+		wire_event_unlock(&event, h->cookie.cookie, l->start, l->size);
+		link_queue(h->cookie.cookie, &event);
+	}
+}
+
+static void tell_again(struct persistent_handle *h)
+{
+	msgpack_sbuffer record = { 0 };
+
+	msgpack_sbuffer_init(&record);
+	if (pack_record(h, &record)) {
+		queue_record(h, "grant", &record);
+	}
+	msgpack_sbuffer_destroy(&record);
+}
+
+void handles_resync(void)
+{
+	struct persistent_handle *h = NULL;
+	msgpack_sbuffer event = { 0 };
+	uint8_t *cookies = NULL;
+	size_t count = 0;
+
+	for (h = handles; h != NULL; h = h->next) {
+		count += h->deposited;
+	}
+	cookies = talloc_size(talloc_tos(), count * WIRE_COOKIE_SIZE + 1);
+	if (cookies == NULL) {
+		return;
+	}
+	count = 0;
+	for (h = handles; h != NULL; h = h->next) {
+		if (h->deposited) {
+			tell_again(h);
+			memcpy(cookies + count * WIRE_COOKIE_SIZE,
+			       h->cookie.cookie, WIRE_COOKIE_SIZE);
+			count += 1;
+		}
+	}
+	msgpack_sbuffer_init(&event);
+	wire_event_sync(&event, cookies, count);
+	link_queue(NULL, &event);
+	TALLOC_FREE(cookies);
+}
+
+void handles_redeposit(void)
+{
+	struct persistent_handle *h = NULL;
+	msgpack_sbuffer record = { 0 };
+
+	for (h = handles; h != NULL; h = h->next) {
+		if (h->state != HANDLE_ANNOUNCED) {
+			continue;
+		}
+		msgpack_sbuffer_init(&record);
+		if (pack_record(h, &record)) {
+			deposit(h, &record);
+			if (h->deposited) {
+				queue_record(h, "grant", &record);
+			}
+		}
+		msgpack_sbuffer_destroy(&record);
+	}
+}
+
+void handles_refused(const uint8_t *cookie, int status)
+{
+	struct persistent_handle *h = NULL;
+	msgpack_sbuffer event = { 0 };
+
+	for (h = handles; h != NULL; h = h->next) {
+		if (memcmp(h->cookie.cookie, cookie, WIRE_COOKIE_SIZE) == 0) {
+			break;
+		}
+	}
+	if (h == NULL || !h->deposited) {
+		return;
+	}
+	DBG_WARNING("fdkeeper does not keep %s (%s): it is a stock durable "
+		    "handle\n", fsp_str_dbg(h->fsp), strerror(-status));
+	h->deposited = false;
+	if (!link_unqueue_grant(cookie)) {
+		msgpack_sbuffer_init(&event);
+		wire_event_close(&event, cookie, "refused");
+		link_queue(cookie, &event);
+	}
+}

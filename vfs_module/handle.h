@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the module knows of one open that asked for durability, from CREATE to
+ * CLOSE or disconnect. It hangs on the fsp as a VFS extension and dies with it;
+ * the table of handles is persistd's.
+ */
+#ifndef PERSISTENT_HANDLE_H
+#define PERSISTENT_HANDLE_H
+
+#include "cookie.h"
+#include "wire.h"
+
+enum handle_state {
+	HANDLE_ASKED,     /* the CREATE asks for durability */
+	HANDLE_GRANTED,   /* smbd grants it; not told to anybody yet */
+	HANDLE_RESUMED,   /* the same, after a reconnect */
+	HANDLE_ANNOUNCED, /* with the keeper and persistd */
+	HANDLE_PARKED,    /* disconnected; the fsp is about to go */
+};
+
+struct persistent_handle {
+	struct persistent_handle *prev, *next;
+	struct files_struct *fsp;
+	enum handle_state state;
+	struct persistent_cookie cookie;
+	uint32_t share_access;
+	bool deposited;
+
+	/* of the CREATE in progress, for handle_announce() */
+	uint32_t asked_timeout_ms; /* DH2Q; 0: the server may choose */
+	struct smb2_create_blobs *out_context_blobs;
+
+	/* of a reconnect in progress, for handle_announce() */
+	struct GUID create_guid;
+	struct smb_filename *true_name;
+};
+
+/* The handle of an fsp, or NULL. */
+struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
+				    const struct files_struct *fsp);
+
+/* A new one, with a new cookie. NULL: out of memory. */
+struct persistent_handle *handle_add(struct vfs_handle_struct *vfs,
+				     struct files_struct *fsp,
+				     uint8_t durable_version);
+
+void handle_remove(struct vfs_handle_struct *vfs, struct files_struct *fsp);
+
+/*
+ * The last step of a CREATE, before it is answered: gives the descriptor into
+ * keeping, settles the timeout, tells persistd.
+ */
+void handle_announce(struct persistent_handle *h);
+
+/* The client or an administrator closed it: nobody keeps anything. */
+void handle_closed(struct persistent_handle *h, const char *reason);
+
+/* A byte-range lock of the handle came or went. */
+void handle_locked(struct persistent_handle *h, const struct lock_struct *l);
+void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l);
+
+/* The absolute path of a file of this share, talloc'ed. */
+char *handle_path(TALLOC_CTX *mem_ctx, const struct connection_struct *conn,
+		  const char *base_name);
+
+struct wire_stat handle_wire_stat(const struct stat *st);
+
+/* After an outage: a grant for each handle, then the list of them all. */
+void handles_resync(void);
+
+/* There is a new keeper: give it what is open. */
+void handles_redeposit(void);
+
+/* The keeper has no room for this one. */
+void handles_refused(const uint8_t *cookie, int status);
+
+#endif

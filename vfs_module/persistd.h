@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The ZeroMQ link of one smbd child to persistd (docs/protocol.md 1.1).
+ *
+ * Events are queued, sent in batches without waiting, and forgotten when
+ * persistd has acknowledged them. If it does not, or cannot be reached, the
+ * link is lost: a timer then says hello once a second, and when persistd
+ * answers, the module tells it anew what it holds. Only a claim waits for an
+ * answer, with a bound.
+ */
+#ifndef PERSISTENT_PERSISTD_H
+#define PERSISTENT_PERSISTD_H
+
+#include "wire.h"
+
+/* What the link needs from the handles it speaks for. */
+struct link_callbacks {
+	/* A lost link is back: queue a grant for each handle, then a sync. */
+	void (*resync)(void);
+};
+
+/*
+ * Opens the link once in the life of the process; later calls do nothing.
+ * Call it as root: ZeroMQ's thread keeps the credentials it was started with,
+ * and the run directory is root's. False: out of memory or sockets.
+ */
+bool link_open(struct tevent_context *ev, struct messaging_context *msg_ctx,
+	       const char *run_dir, const struct link_callbacks *callbacks);
+
+/* This smbd child as the messages name it. */
+const struct wire_server_id *link_self(void);
+
+/*
+ * Queues one packed event about cookie (NULL: about no single handle).
+ * Takes over event's buffer.
+ */
+void link_queue(const uint8_t *cookie, msgpack_sbuffer *event);
+
+/*
+ * Forgets what is queued about a handle that ended before anybody heard of
+ * it. True if its grant was still in the queue, so that nothing needs saying.
+ */
+bool link_unqueue_grant(const uint8_t *cookie);
+
+/* As link_queue(), for the grant that link_unqueue_grant() looks for. */
+void link_queue_grant(const uint8_t *cookie, msgpack_sbuffer *event);
+
+/* Sends what is queued. Never waits. */
+void link_flush(void);
+
+/* Sends what is queued and waits for persistd to have it, at most wait_ms. */
+void link_settle(int wait_ms);
+
+/*
+ * Asks persistd whether a handle may be resumed. False if there was no
+ * answer before deadline_ns (CLOCK_MONOTONIC): persistd is away.
+ */
+bool link_claim(const uint8_t *cookie, const char *share,
+		const uint8_t *client_guid, const struct wire_stat *st,
+		uint64_t deadline_ns, struct wire_verdict *verdict);
+
+#endif

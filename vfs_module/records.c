@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "samba_compat.h"
+#include "records.h"
+
+#undef DBGC_CLASS
+#define DBGC_CLASS DBGC_LOCKING
+
+uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects)
+{
+	uint64_t before = disconnects > 0 ? disconnects - 1 : 0;
+
+	return (persistent_id & UINT32_MAX) | (before << 32);
+}
+
+struct find_state {
+	struct server_id pid;
+	uint64_t share_file_id;
+	struct share_mode_entry *e;
+	bool found;
+	bool delete;
+};
+
+static bool find_fn(struct share_mode_entry *e, bool *modified,
+		    void *private_data)
+{
+	struct find_state *state = private_data;
+
+	if (e->share_file_id != state->share_file_id ||
+	    !server_id_equal(&e->pid, &state->pid)) {
+		return false;
+	}
+	state->found = true;
+	if (state->e != NULL) {
+		*state->e = *e;
+	}
+	e->stale = state->delete;
+	return true;
+}
+
+bool records_find_entry(struct share_mode_lock *lck, struct server_id pid,
+			uint64_t share_file_id, struct share_mode_entry *e)
+{
+	struct find_state state = {
+		.pid = pid,
+		.share_file_id = share_file_id,
+		.e = e,
+	};
+
+	return share_mode_forall_entries(lck, find_fn, &state) && state.found;
+}
+
+bool records_find_disconnected(struct share_mode_lock *lck,
+			       uint64_t persistent_id, uint32_t disconnects,
+			       struct share_mode_entry *e)
+{
+	struct server_id pid = { 0 };
+
+	server_id_set_disconnected(&pid);
+	return records_find_entry(
+		lck, pid, records_share_file_id(persistent_id, disconnects),
+		e);
+}
+
+bool records_delete_entry(struct share_mode_lock *lck, struct server_id pid,
+			  uint64_t share_file_id)
+{
+	struct find_state state = {
+		.pid = pid,
+		.share_file_id = share_file_id,
+		.delete = true,
+	};
+
+	return share_mode_forall_entries(lck, find_fn, &state) && state.found;
+}
+
+/*
+ * set_share_mode() takes the entry's owner from the connection of the fsp
+ * that it is given, so it is given a stand-in for one: just the fields that
+ * it reads.
+ */
+struct stand_in {
+	struct files_struct fsp;
+	struct connection_struct conn;
+	struct smbd_server_connection sconn;
+	struct smbXsrv_client client;
+	struct smbXsrv_client_global0 client_global;
+	/*
+	 * struct messaging_context is private to Samba; the server id is its
+	 * first member, which make_stand_in() verifies.
+	 */
+	struct server_id messaging_id;
+};
+
+static struct stand_in *make_stand_in(TALLOC_CTX *mem_ctx,
+				      const struct share_mode_entry *e,
+				      struct server_id pid,
+				      uint64_t share_file_id)
+{
+	struct stand_in *s = talloc_zero(mem_ctx, struct stand_in);
+	struct server_id told = { 0 };
+
+	if (s == NULL) {
+		return NULL;
+	}
+	s->messaging_id = pid;
+	s->client_global.client_guid = e->client_guid;
+	s->client.global = &s->client_global;
+	s->sconn.client = &s->client;
+	s->sconn.msg_ctx = (struct messaging_context *)&s->messaging_id;
+	s->conn.sconn = &s->sconn;
+	s->fsp.conn = &s->conn;
+	s->fsp.open_time = e->time;
+	s->fsp.name_hash = e->name_hash;
+	if ((e->flags & SHARE_MODE_FLAG_POSIX_OPEN) != 0) {
+		s->fsp.posix_flags = FSP_POSIX_FLAGS_OPEN;
+	}
+	s->fsp.fh = fd_handle_create(s);
+	if (s->fsp.fh == NULL) {
+		TALLOC_FREE(s);
+		return NULL;
+	}
+	fh_set_gen_id(s->fsp.fh, share_file_id);
+	fh_set_private_options(s->fsp.fh, e->private_options);
+
+	told = messaging_server_id(s->sconn.msg_ctx);
+	if (!server_id_equal(&told, &pid)) {
+		DBG_ERR("this Samba's messaging_context is not as expected\n");
+		TALLOC_FREE(s);
+	}
+	return s;
+}
+
+bool records_move_entry(struct share_mode_lock *lck,
+			const struct share_mode_entry *e,
+			struct server_id pid, uint64_t mid,
+			uint64_t share_file_id)
+{
+	struct stand_in *s = NULL;
+	bool ok = false;
+
+	if (e->share_file_id == share_file_id &&
+	    server_id_equal(&e->pid, &pid)) {
+		return true;
+	}
+
+	s = make_stand_in(talloc_tos(), e, pid, share_file_id);
+	if (s == NULL) {
+		return false;
+	}
+	ok = set_share_mode(lck, &s->fsp, e->uid, mid, e->op_type,
+			    &e->lease_key, e->share_access, e->access_mask);
+	TALLOC_FREE(s);
+	if (!ok) {
+		return false;
+	}
+	return records_delete_entry(lck, e->pid, e->share_file_id);
+}
+
+/* The owner of a disconnected open's locks. */
+static struct records_lock_owner no_owner(void)
+{
+	struct records_lock_owner none = {
+		.tid = TID_FIELD_INVALID,
+		.fnum = FNUM_FIELD_INVALID,
+	};
+
+	server_id_set_disconnected(&none.pid);
+	return none;
+}
+
+struct records_lock_owner records_owner(const struct files_struct *fsp)
+{
+	return (struct records_lock_owner) {
+		.pid = messaging_server_id(fsp->conn->sconn->msg_ctx),
+		.tid = fsp->conn->cnum,
+		.fnum = fsp->fnum,
+	};
+}
+
+/* brlock.tdb, which smbd has open under this very name already. */
+static struct db_context *lock_db(void)
+{
+	static struct db_context *db = NULL;
+	char *path = NULL;
+
+	if (db != NULL) {
+		return db;
+	}
+	path = lock_path(talloc_tos(), "brlock.tdb");
+	if (path == NULL) {
+		return NULL;
+	}
+	become_root();
+	db = db_open(NULL, path, SMB_OPEN_DATABASE_TDB_HASH_SIZE,
+		     TDB_DEFAULT|TDB_VOLATILE|TDB_CLEAR_IF_FIRST|
+		     TDB_INCOMPATIBLE_HASH|TDB_SEQNUM,
+		     O_RDWR|O_CREAT, 0644, DBWRAP_LOCK_ORDER_2,
+		     DBWRAP_FLAG_NONE);
+	unbecome_root();
+	if (db == NULL) {
+		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
+	}
+	TALLOC_FREE(path);
+	return db;
+}
+
+struct locks_state {
+	TALLOC_CTX *mem_ctx;
+	uint64_t persistent_id;
+	const struct records_lock_owner *to; /* NULL: delete */
+	struct lock_struct *locks;
+	size_t num_locks;
+	bool ok;
+};
+
+static void change_locks_fn(struct db_record *rec, TDB_DATA value,
+			    void *private_data)
+{
+	struct locks_state *state = private_data;
+	size_t num = value.dsize / sizeof(struct lock_struct);
+	size_t changed = 0;
+	size_t kept = 0;
+	size_t i = 0;
+	TDB_DATA out = { 0 };
+	NTSTATUS status;
+
+	state->ok = true;
+	if (num == 0) {
+		return;
+	}
+	state->locks = talloc_memdup(state->mem_ctx, value.dptr,
+				     num * sizeof(struct lock_struct));
+	if (state->locks == NULL) {
+		state->ok = false;
+		return;
+	}
+	for (i = 0; i < num; i++) {
+		struct lock_struct *l = &state->locks[i];
+
+		if (l->context.smblctx == state->persistent_id) {
+			changed += 1;
+			if (state->to == NULL) {
+				continue;
+			}
+			l->context.pid = state->to->pid;
+			l->context.tid = state->to->tid;
+			l->fnum = state->to->fnum;
+		}
+		state->locks[kept++] = *l;
+	}
+	state->num_locks = kept;
+	if (changed == 0) {
+		return;
+	}
+	if (kept == 0) {
+		status = dbwrap_record_delete(rec);
+	} else {
+		out = make_tdb_data((uint8_t *)state->locks,
+				    kept * sizeof(struct lock_struct));
+		status = dbwrap_record_store(rec, out, TDB_REPLACE);
+	}
+	state->ok = NT_STATUS_IS_OK(status);
+}
+
+static bool change_locks(const struct file_id *id, struct locks_state *state)
+{
+	struct db_context *db = lock_db();
+	struct file_id key = *id;
+	NTSTATUS status;
+
+	if (db == NULL) {
+		return false;
+	}
+	status = dbwrap_do_locked(
+		db, make_tdb_data((uint8_t *)&key, sizeof(key)),
+		change_locks_fn, state);
+	return NT_STATUS_IS_OK(status) && state->ok;
+}
+
+bool records_move_locks(TALLOC_CTX *mem_ctx, const struct file_id *id,
+			uint64_t persistent_id,
+			const struct records_lock_owner *to,
+			struct lock_struct **locks, size_t *num_locks)
+{
+	struct locks_state state = {
+		.mem_ctx = mem_ctx,
+		.persistent_id = persistent_id,
+		.to = to,
+	};
+	bool ok = change_locks(id, &state);
+
+	*locks = state.locks;
+	*num_locks = state.num_locks;
+	return ok;
+}
+
+bool records_delete_locks(const struct file_id *id, uint64_t persistent_id)
+{
+	struct locks_state state = {
+		.mem_ctx = talloc_tos(),
+		.persistent_id = persistent_id,
+	};
+	bool ok = change_locks(id, &state);
+
+	TALLOC_FREE(state.locks);
+	return ok;
+}
+
+bool records_disconnect(struct share_mode_lock *lck,
+			const struct files_struct *fsp,
+			uint64_t persistent_id, uint32_t disconnects)
+{
+	struct records_lock_owner none = no_owner();
+	struct server_id self = messaging_server_id(fsp->conn->sconn->msg_ctx);
+	struct share_mode_entry e = { 0 };
+	struct lock_struct *locks = NULL;
+	size_t num_locks = 0;
+	bool ok = false;
+
+	/* 4.17 marks the entry only if it is the file's only one */
+	if (!records_find_entry(lck, self, fh_get_gen_id(fsp->fh), &e) &&
+	    !records_find_disconnected(lck, persistent_id, 1, &e) &&
+	    !records_find_disconnected(lck, persistent_id, disconnects, &e)) {
+		return false;
+	}
+	if (!records_move_entry(lck, &e, none.pid, e.op_mid,
+				records_share_file_id(persistent_id,
+						      disconnects))) {
+		return false;
+	}
+	ok = records_move_locks(talloc_tos(), &fsp->file_id, persistent_id,
+				&none, &locks, &num_locks);
+	TALLOC_FREE(locks);
+	return ok;
+}
+
+void records_give_back(struct smbXsrv_open *op, bool keep,
+		       const struct server_id *holder)
+{
+	struct smbXsrv_open_table *table = op->table;
+	NTTIME disconnected_at = op->global->disconnect_time;
+	NTSTATUS status;
+
+	op->compat = NULL;
+	op->global->durable = keep;
+	status = smbXsrv_open_close(op, disconnected_at);
+	if (NT_STATUS_IS_OK(status) && keep && holder != NULL) {
+		op->global->server_id = *holder;
+		op->table = table;
+		status = smbXsrv_open_update(op);
+		op->table = NULL;
+	}
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_ERR("cannot restore the record of open 0x%08x: %s\n",
+			op->global->open_global_id, nt_errstr(status));
+	}
+}

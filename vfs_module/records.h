@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * smbd's own records of an open: its share-mode entry (locking.tdb), its
+ * byte-range locks (brlock.tdb) and its smbXsrv_open record. Stock's
+ * functions handle a disconnected open only if it is the only one of its
+ * file; these handle each of many.
+ *
+ * In 4.17 a disconnected entry has the disconnected server id, and the open's
+ * persistent id as its share_file_id. The scavenger process takes it for
+ * expired at the deadline of its *first* disconnect, even if the client was
+ * back in between. So from the second disconnect on the number of disconnects
+ * stands in the upper half of the share_file_id: the scavenger then leaves
+ * the entry alone.
+ */
+#ifndef PERSISTENT_RECORDS_H
+#define PERSISTENT_RECORDS_H
+
+/* The share_file_id of an open that was disconnected so many times. */
+uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects);
+
+/* False if there is no such entry (any more). */
+bool records_find_entry(struct share_mode_lock *lck, struct server_id pid,
+			uint64_t share_file_id, struct share_mode_entry *e);
+
+/* As above, for the one disconnected entry of an open. */
+bool records_find_disconnected(struct share_mode_lock *lck,
+			       uint64_t persistent_id, uint32_t disconnects,
+			       struct share_mode_entry *e);
+
+/*
+ * Gives an entry another owner. At each instant at least one of the two is in
+ * the database, so that a crash in between loses nothing.
+ */
+bool records_move_entry(struct share_mode_lock *lck,
+			const struct share_mode_entry *e,
+			struct server_id pid, uint64_t mid,
+			uint64_t share_file_id);
+
+bool records_delete_entry(struct share_mode_lock *lck, struct server_id pid,
+			  uint64_t share_file_id);
+
+/*
+ * Makes fsp's entry and locks those of a disconnected open, whatever of it
+ * stock has done already. fsp is about to go.
+ */
+bool records_disconnect(struct share_mode_lock *lck,
+			const struct files_struct *fsp,
+			uint64_t persistent_id, uint32_t disconnects);
+
+/* The owner of byte-range locks, as struct lock_struct has it. */
+struct records_lock_owner {
+	struct server_id pid;
+	uint32_t tid;
+	uint64_t fnum;
+};
+
+/* The owner while fsp has them. */
+struct records_lock_owner records_owner(const struct files_struct *fsp);
+
+/*
+ * Gives all byte-range locks of an open to another owner, whatever other
+ * opens have on the file. Returns all locks of the file as they then are.
+ */
+bool records_move_locks(TALLOC_CTX *mem_ctx, const struct file_id *id,
+			uint64_t persistent_id,
+			const struct records_lock_owner *to,
+			struct lock_struct **locks, size_t *num_locks);
+
+/* Deletes them. */
+bool records_delete_locks(const struct file_id *id, uint64_t persistent_id);
+
+/*
+ * Undoes what smb2srv_open_recreate() did for a reconnect that is refused:
+ * the record is as it was before (disconnected, or held by holder), or gone
+ * if !keep. Stock would write its copy back at the end of the connection,
+ * over whatever became of the handle meanwhile.
+ */
+void records_give_back(struct smbXsrv_open *op, bool keep,
+		       const struct server_id *holder);
+
+#endif

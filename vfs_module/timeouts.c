@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "samba_compat.h"
+#include "handle.h"
+#include "timeouts.h"
+
+#define MS_PER_S 1000
+/* smbd's scavenger multiplies in 32 bits: no timeout above 71 minutes */
+#define LONGEST_S (70 * 60)
+
+/* A share option in seconds, as milliseconds. 0: not set. */
+static uint32_t option_ms(const struct connection_struct *conn,
+			  const char *option)
+{
+	unsigned long s = lp_parm_ulong(SNUM(conn), "persistent", option, 0);
+
+	return MIN(s, LONGEST_S) * MS_PER_S;
+}
+
+static void patch_response(struct smb2_create_blobs *blobs, uint32_t ms)
+{
+	struct smb2_create_blob *dh2q = NULL;
+
+	if (blobs == NULL) {
+		return;
+	}
+	dh2q = smb2_create_blob_find(blobs, SMB2_CREATE_TAG_DH2Q);
+	if (dh2q != NULL && dh2q->data.length >= 4) {
+		SIVAL(dh2q->data.data, 0, ms);
+	}
+}
+
+bool timeouts_settle(struct persistent_handle *h)
+{
+	struct connection_struct *conn = h->fsp->conn;
+	struct smbXsrv_open_global0 *global = h->fsp->op->global;
+	uint32_t fallback_ms = option_ms(conn, "durable timeout");
+	uint32_t max_ms = option_ms(conn, "durable timeout max");
+	uint32_t ms = global->durable_timeout_msec;
+
+	if (h->asked_timeout_ms == 0 && fallback_ms != 0) {
+		ms = fallback_ms;
+	}
+	if (max_ms != 0) {
+		ms = MIN(ms, max_ms);
+	}
+	if (ms == global->durable_timeout_msec) {
+		return false;
+	}
+	global->durable_timeout_msec = ms;
+	patch_response(h->out_context_blobs, ms);
+	return true;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * How long a handle may stay disconnected: what the client asked for and
+ * stock Samba caps, within what the share says.
+ */
+#ifndef PERSISTENT_TIMEOUTS_H
+#define PERSISTENT_TIMEOUTS_H
+
+struct persistent_handle;
+
+/*
+ * Sets the open's durable_timeout_msec and the Timeout of the DH2Q response
+ * (MS-SMB2 2.2.14.2.12). True if it differs from what stock decided, so that
+ * the open's record must be stored again.
+ */
+bool timeouts_settle(struct persistent_handle *h);
+
+#endif

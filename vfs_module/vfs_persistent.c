@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * vfs_persistent: SMB clients keep their open files.
+ *
+ * Stock smbd closes a file when its client drops off the network, opens it
+ * again by name when the client returns, and gives up if anything about it
+ * changed meanwhile. With this module the open file itself, the kernel's file
+ * description, is given into keeping (to fdkeeper) when a durable handle is
+ * granted, and handed back when the client returns. persistd is told of each
+ * step and decides who may have what; docs/architecture.md has the whole.
+ *
+ *	[global]
+ *		persistent:socket directory = /run/persistd
+ *	[projects]
+ *		vfs objects = persistent
+ *		persistent:durable timeout = 120
+ *		persistent:durable timeout max = 300
+ *
+ * The module never waits without a bound, and when persistd or fdkeeper is
+ * away the share works as on stock Samba.
+ */
+#include "samba_compat.h"
+#include "clock.h"
+#include "descriptors.h"
+#include "guard.h"
+#include "handle.h"
+#include "persistd.h"
+#include "records.h"
+#include "resume.h"
+
+#undef DBGC_CLASS
+#define DBGC_CLASS DBGC_VFS
+
+#define DEFAULT_RUN_DIR "/run/persistd"
+#define PARK_BUDGET_NS (50 * CLOCK_NS_PER_MS)
+#define SETTLE_MS 100
+
+static const struct link_callbacks link_callbacks = {
+	.resync = handles_resync,
+};
+
+static const struct descriptors_callbacks descriptors_callbacks = {
+	.refused = handles_refused,
+	.redeposit = handles_redeposit,
+};
+
+/*
+ * The last call of every tree connect, as root: connects to our daemons, so
+ * that ZeroMQ's thread has root's credentials and no CREATE pays for it.
+ */
+static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
+					   enum timestamp_set_resolution *res)
+{
+	struct smbd_server_connection *sconn = vfs->conn->sconn;
+	const char *run_dir = lp_parm_const_string(
+		GLOBAL_SECTION_SNUM, "persistent", "socket directory",
+		DEFAULT_RUN_DIR);
+
+	descriptors_open(run_dir, &descriptors_callbacks);
+	(void)descriptors_ready();
+	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
+			&link_callbacks);
+	return SMB_VFS_NEXT_FS_CAPABILITIES(vfs, res);
+}
+
+/* The end of a tree connect: persistd shall have heard all of it. */
+static void persistent_disconnect(struct vfs_handle_struct *vfs)
+{
+	link_settle(SETTLE_MS);
+	SMB_VFS_NEXT_DISCONNECT(vfs);
+}
+
+/* MS-SMB2 2.2.13.2.11: Timeout is the first field of DH2Q. */
+static void note_durable_request(struct vfs_handle_struct *vfs,
+				 struct files_struct *fsp,
+				 const struct smb2_create_blobs *in,
+				 struct smb2_create_blobs *out,
+				 uint32_t share_access,
+				 uint32_t create_options)
+{
+	struct smb2_create_blob *dhnq =
+		smb2_create_blob_find(in, SMB2_CREATE_TAG_DHNQ);
+	struct smb2_create_blob *dh2q =
+		smb2_create_blob_find(in, SMB2_CREATE_TAG_DH2Q);
+	struct persistent_handle *h = NULL;
+
+	if ((dhnq == NULL && dh2q == NULL) || fsp->op == NULL ||
+	    fsp->fsp_flags.is_directory || fsp_is_alternate_stream(fsp)) {
+		return;
+	}
+	h = handle_add(vfs, fsp, dh2q != NULL ? 2 : 1);
+	if (h == NULL) {
+		return;
+	}
+	if (dh2q != NULL && dh2q->data.length >= 4) {
+		h->asked_timeout_ms = IVAL(dh2q->data.data, 0);
+	}
+	h->out_context_blobs = out;
+	h->share_access = share_access;
+	h->cookie.create_options = create_options;
+}
+
+static NTSTATUS persistent_create_file(
+	struct vfs_handle_struct *vfs, struct smb_request *req,
+	struct files_struct *dirfsp, struct smb_filename *smb_fname,
+	uint32_t access_mask, uint32_t share_access,
+	uint32_t create_disposition, uint32_t create_options,
+	uint32_t file_attributes, uint32_t oplock_request,
+	const struct smb2_lease *lease, uint64_t allocation_size,
+	uint32_t private_flags, struct security_descriptor *sd,
+	struct ea_list *ea_list, struct files_struct **result, int *pinfo,
+	const struct smb2_create_blobs *in_context_blobs,
+	struct smb2_create_blobs *out_context_blobs)
+{
+	NTSTATUS status = SMB_VFS_NEXT_CREATE_FILE(
+		vfs, req, dirfsp, smb_fname, access_mask, share_access,
+		create_disposition, create_options, file_attributes,
+		oplock_request, lease, allocation_size, private_flags, sd,
+		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
+
+	if (NT_STATUS_IS_OK(status) && in_context_blobs != NULL) {
+		note_durable_request(vfs, *result, in_context_blobs,
+				     out_context_blobs, share_access,
+				     create_options);
+	}
+	return status;
+}
+
+/* smbd is about to grant: stock's conditions are ours. */
+static NTSTATUS persistent_durable_cookie(struct vfs_handle_struct *vfs,
+					  struct files_struct *fsp,
+					  TALLOC_CTX *mem_ctx,
+					  DATA_BLOB *cookie)
+{
+	struct persistent_handle *h = handle_of(vfs, fsp);
+	struct persistent_cookie c = { .is_pathref = false };
+	NTSTATUS status = SMB_VFS_NEXT_DURABLE_COOKIE(vfs, fsp, mem_ctx,
+						      cookie);
+
+	if (!NT_STATUS_IS_OK(status) || h == NULL) {
+		return status;
+	}
+	h->cookie.is_pathref = fsp->fsp_flags.is_pathref;
+	c = h->cookie;
+	c.stock = *cookie;
+	status = cookie_push(mem_ctx, &c, cookie);
+	data_blob_free(&c.stock);
+	if (NT_STATUS_IS_OK(status)) {
+		h->state = HANDLE_GRANTED;
+	}
+	return status;
+}
+
+/* The last call before a CREATE is answered; called at other times, too. */
+static uint64_t persistent_get_alloc_size(struct vfs_handle_struct *vfs,
+					  struct files_struct *fsp,
+					  const SMB_STRUCT_STAT *sbuf)
+{
+	struct persistent_handle *h = handle_of(vfs, fsp);
+
+	if (h != NULL && (h->state == HANDLE_GRANTED ||
+			  h->state == HANDLE_RESUMED)) {
+		int saved = errno;
+
+		handle_announce(h);
+		errno = saved;
+	}
+	return SMB_VFS_NEXT_GET_ALLOC_SIZE(vfs, fsp, sbuf);
+}
+
+static void announce_disconnect(struct persistent_handle *h,
+				const struct stat *st)
+{
+	const uint8_t *cookie = h->cookie.cookie;
+	struct wire_stat wire_st = handle_wire_stat(st);
+	msgpack_sbuffer event = { 0 };
+	char *path = handle_path(talloc_tos(), h->fsp->conn,
+				 h->fsp->fsp_name->base_name);
+
+	msgpack_sbuffer_init(&event);
+	if (h->state == HANDLE_RESUMED) {
+		/* the CREATE that brought it back failed in a later check */
+		wire_event_resume_failed(&event, cookie, "file", false);
+	} else {
+		if (!descriptors_park(cookie, clock_monotonic_ns() +
+						      PARK_BUDGET_NS)) {
+			DBG_NOTICE("fdkeeper did not confirm %s\n", path);
+		}
+		wire_event_disconnect(&event, cookie, &wire_st,
+				      path != NULL ? path : "",
+				      clock_monotonic_ns(),
+				      clock_realtime_ns());
+	}
+	link_queue(cookie, &event);
+	link_flush();
+	TALLOC_FREE(path);
+}
+
+/*
+ * Stock's disconnect does its part (write times, its cookie, the closing of
+ * smbd's copy of the descriptor); then the open's records are put right where
+ * stock's way of marking them falls short. All under one share-mode lock.
+ */
+static NTSTATUS disconnect_records(struct vfs_handle_struct *vfs,
+				   struct persistent_handle *h,
+				   const DATA_BLOB stock_cookie,
+				   TALLOC_CTX *mem_ctx, DATA_BLOB *new_stock)
+{
+	struct files_struct *fsp = h->fsp;
+	int locks = fsp->current_lock_count;
+	struct share_mode_lock *lck =
+		get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
+	NTSTATUS status;
+
+	if (lck == NULL) {
+		return NT_STATUS_NOT_SUPPORTED;
+	}
+	/* stock gives up when others have locks on the file, too */
+	fsp->current_lock_count = 0;
+	status = SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, stock_cookie,
+						 mem_ctx, new_stock);
+	fsp->current_lock_count = locks;
+	if (NT_STATUS_IS_OK(status) &&
+	    !records_disconnect(lck, fsp,
+				fsp->op->global->open_persistent_id,
+				h->cookie.disconnects)) {
+		DBG_ERR("cannot mark %s as disconnected\n", fsp_str_dbg(fsp));
+	}
+	TALLOC_FREE(lck);
+	return status;
+}
+
+static NTSTATUS persistent_durable_disconnect(struct vfs_handle_struct *vfs,
+					      struct files_struct *fsp,
+					      const DATA_BLOB old_cookie,
+					      TALLOC_CTX *mem_ctx,
+					      DATA_BLOB *new_cookie)
+{
+	struct persistent_handle *h = handle_of(vfs, fsp);
+	struct persistent_cookie c = { .is_pathref = false };
+	enum handle_state before = HANDLE_ASKED;
+	DATA_BLOB new_stock = data_blob_null;
+	struct stat st = { 0 };
+	NTSTATUS status;
+	int fd = -1;
+
+	if (!cookie_pull(&old_cookie, &c)) {
+		return SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, old_cookie,
+						       mem_ctx, new_cookie);
+	}
+	if (h == NULL || (!h->deposited && h->state != HANDLE_RESUMED)) {
+		return SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, c.stock,
+						       mem_ctx, new_cookie);
+	}
+
+	/* what the file is like when stock has set its last write time */
+	fd = fcntl(fsp_get_pathref_fd(fsp), F_DUPFD_CLOEXEC, 0);
+	before = h->state;
+	h->state = HANDLE_PARKED;
+	h->cookie.disconnects += 1;
+	status = disconnect_records(vfs, h, c.stock, mem_ctx, &new_stock);
+	h->state = before;
+	if (!NT_STATUS_IS_OK(status)) {
+		goto out;
+	}
+	if (fd == -1 || fstat(fd, &st) == -1) {
+		DBG_WARNING("cannot fstat %s: %s\n", fsp_str_dbg(fsp),
+			    strerror(errno));
+	}
+	announce_disconnect(h, &st);
+
+	c = h->cookie;
+	c.stock = new_stock;
+	status = cookie_push(mem_ctx, &c, new_cookie);
+	if (!NT_STATUS_IS_OK(status)) {
+		goto out;
+	}
+	data_blob_free(&new_stock);
+out:
+	if (fd != -1) {
+		close(fd);
+	}
+	return status;
+}
+
+/*
+ * The smbd child that had the descriptor closes it. Parked, the keeper's copy
+ * lives on; otherwise the keeper's copy goes first, so that nobody who is let
+ * in by this close can still feel its kernel locks.
+ */
+static int persistent_close(struct vfs_handle_struct *vfs,
+			    struct files_struct *fsp)
+{
+	struct persistent_handle *h = handle_of(vfs, fsp);
+
+	if (h != NULL && h->state != HANDLE_PARKED) {
+		struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+		if (h->deposited && fsp->fsp_flags.use_ofd_locks) {
+			/* the locks are the description's, not the copy's */
+			(void)fcntl(fsp_get_pathref_fd(fsp), F_OFD_SETLK,
+				    &all);
+		}
+		handle_closed(h, "close");
+	}
+	return SMB_VFS_NEXT_CLOSE(vfs, fsp);
+}
+
+/* Stock's own reconnect: it opens the file by name and compares its stat. */
+static NTSTATUS reconnect_as_stock(const struct resume_request *req,
+				   struct files_struct **fsp,
+				   DATA_BLOB *new_cookie)
+{
+	NTSTATUS status = SMB_VFS_NEXT_DURABLE_RECONNECT(
+		req->vfs, req->smb1req, req->op, req->cookie.stock,
+		req->mem_ctx, fsp, new_cookie);
+
+	if (NT_STATUS_IS_OK(status)) {
+		/* another description: the one that was kept has had its day */
+		(void)descriptors_drop(req->cookie.cookie);
+	}
+	return status;
+}
+
+static NTSTATUS persistent_durable_reconnect(struct vfs_handle_struct *vfs,
+					     struct smb_request *smb1req,
+					     struct smbXsrv_open *op,
+					     const DATA_BLOB old_cookie,
+					     TALLOC_CTX *mem_ctx,
+					     struct files_struct **fsp,
+					     DATA_BLOB *new_cookie)
+{
+	struct resume_request req = {
+		.vfs = vfs,
+		.smb1req = smb1req,
+		.op = op,
+		.mem_ctx = mem_ctx,
+	};
+	struct resume_result result = { .have_holder = false };
+	enum resume_outcome outcome = RESUME_ASK_STOCK;
+	NTSTATUS status = NT_STATUS_OBJECT_NAME_NOT_FOUND;
+
+	if (cookie_pull(&old_cookie, &req.cookie)) {
+		outcome = resume(&req, &result);
+	} else {
+		req.cookie.stock = old_cookie;
+	}
+
+	switch (outcome) {
+	case RESUME_DONE:
+		*fsp = result.fsp;
+		*new_cookie = result.cookie;
+		return NT_STATUS_OK;
+	case RESUME_ASK_STOCK:
+		status = reconnect_as_stock(&req, fsp, new_cookie);
+		if (!NT_STATUS_IS_OK(status)) {
+			records_give_back(op, true, NULL);
+		}
+		return status;
+	case RESUME_REFUSED:
+		records_give_back(op, true,
+				  result.have_holder ? &result.holder : NULL);
+		return status;
+	case RESUME_ENDED:
+		records_give_back(op, false, NULL);
+		return status;
+	}
+	return status;
+}
+
+static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
+					    struct byte_range_lock *br_lck,
+					    struct lock_struct *plock)
+{
+	struct persistent_handle *h = handle_of(vfs, brl_fsp(br_lck));
+	NTSTATUS status = SMB_VFS_NEXT_BRL_LOCK_WINDOWS(vfs, br_lck, plock);
+
+	if (NT_STATUS_IS_OK(status) && h != NULL) {
+		handle_locked(h, plock);
+	}
+	return status;
+}
+
+static bool persistent_brl_unlock_windows(struct vfs_handle_struct *vfs,
+					  struct byte_range_lock *br_lck,
+					  const struct lock_struct *plock)
+{
+	struct persistent_handle *h = handle_of(vfs, brl_fsp(br_lck));
+	bool ok = SMB_VFS_NEXT_BRL_UNLOCK_WINDOWS(vfs, br_lck, plock);
+
+	if (ok && h != NULL) {
+		handle_unlocked(h, plock);
+	}
+	return ok;
+}
+
+/*
+ * Whether persistd wants to hear of a name's change: of a directory, since
+ * handles may be anywhere below it, or of a file that has a handle.
+ */
+static bool has_handles(struct vfs_handle_struct *vfs,
+			const SMB_STRUCT_STAT *st)
+{
+	struct file_id id = { 0 };
+
+	if (!VALID_STAT(*st)) {
+		return false;
+	}
+	if (S_ISDIR(st->st_ex_mode) ||
+	    descriptors_maybe_parked(st->st_ex_dev, st->st_ex_ino)) {
+		return true;
+	}
+	id = vfs_file_id_from_sbuf(vfs->conn, st);
+	return file_find_di_first(vfs->conn->sconn, id, false) != NULL;
+}
+
+static char *path_at(TALLOC_CTX *mem_ctx, const struct files_struct *dir,
+		     const struct smb_filename *name)
+{
+	struct smb_filename *full =
+		full_path_from_dirfsp_atname(mem_ctx, dir, name);
+	char *path = NULL;
+
+	if (full != NULL) {
+		path = handle_path(mem_ctx, dir->conn, full->base_name);
+		TALLOC_FREE(full);
+	}
+	return path;
+}
+
+static int persistent_renameat(struct vfs_handle_struct *vfs,
+			       struct files_struct *srcdir,
+			       const struct smb_filename *src,
+			       struct files_struct *dstdir,
+			       const struct smb_filename *dst)
+{
+	int ret = SMB_VFS_NEXT_RENAMEAT(vfs, srcdir, src, dstdir, dst);
+	int saved = errno;
+	char *from = NULL;
+	char *to = NULL;
+	msgpack_sbuffer event = { 0 };
+
+	if (ret == 0 && has_handles(vfs, &src->st)) {
+		from = path_at(talloc_tos(), srcdir, src);
+		to = path_at(talloc_tos(), dstdir, dst);
+	}
+	if (from != NULL && to != NULL) {
+		msgpack_sbuffer_init(&event);
+		wire_event_rename(&event, src->st.st_ex_dev,
+				  src->st.st_ex_ino,
+				  S_ISDIR(src->st.st_ex_mode), from, to);
+		link_queue(NULL, &event);
+	}
+	TALLOC_FREE(from);
+	TALLOC_FREE(to);
+	errno = saved;
+	return ret;
+}
+
+static int persistent_unlinkat(struct vfs_handle_struct *vfs,
+			       struct files_struct *dir,
+			       const struct smb_filename *name, int flags)
+{
+	bool tell = (flags & AT_REMOVEDIR) == 0 && has_handles(vfs, &name->st);
+	int ret = SMB_VFS_NEXT_UNLINKAT(vfs, dir, name, flags);
+	int saved = errno;
+	char *path = NULL;
+	msgpack_sbuffer event = { 0 };
+
+	if (ret == 0 && tell) {
+		path = path_at(talloc_tos(), dir, name);
+	}
+	if (path != NULL) {
+		msgpack_sbuffer_init(&event);
+		wire_event_unlink(&event, name->st.st_ex_dev,
+				  name->st.st_ex_ino, path);
+		link_queue(NULL, &event);
+		TALLOC_FREE(path);
+	}
+	errno = saved;
+	return ret;
+}
+
+static struct vfs_fn_pointers persistent_fns = {
+	.fs_capabilities_fn = persistent_fs_capabilities,
+	.disconnect_fn = persistent_disconnect,
+	.create_file_fn = persistent_create_file,
+	.durable_cookie_fn = persistent_durable_cookie,
+	.get_alloc_size_fn = persistent_get_alloc_size,
+	.durable_disconnect_fn = persistent_durable_disconnect,
+	.durable_reconnect_fn = persistent_durable_reconnect,
+	.close_fn = persistent_close,
+	.brl_lock_windows_fn = persistent_brl_lock_windows,
+	.brl_unlock_windows_fn = persistent_brl_unlock_windows,
+	.renameat_fn = persistent_renameat,
+	.unlinkat_fn = persistent_unlinkat,
+};
+
+NTSTATUS samba_init_module(TALLOC_CTX *ctx);
+
+NTSTATUS samba_init_module(TALLOC_CTX *ctx)
+{
+	if (!guard_this_samba()) {
+		return NT_STATUS_INVALID_PARAMETER;
+	}
+	return smb_register_vfs(SMB_VFS_INTERFACE_VERSION, "persistent",
+				&persistent_fns);
+}

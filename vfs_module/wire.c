@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "wire.h"
+
+#include <string.h>
+
+static void pack_str(msgpack_packer *pk, const char *s)
+{
+	size_t len = strlen(s);
+
+	msgpack_pack_str(pk, len);
+	msgpack_pack_str_body(pk, s, len);
+}
+
+static void pack_bin(msgpack_packer *pk, const void *data, size_t len)
+{
+	msgpack_pack_bin(pk, len);
+	msgpack_pack_bin_body(pk, data, len);
+}
+
+static void pack_path(msgpack_packer *pk, const char *key, const char *path)
+{
+	pack_str(pk, key);
+	pack_bin(pk, path, strlen(path));
+}
+
+static void pack_cookie(msgpack_packer *pk, const uint8_t *cookie)
+{
+	pack_str(pk, "cookie");
+	pack_bin(pk, cookie, WIRE_COOKIE_SIZE);
+}
+
+static void pack_u64(msgpack_packer *pk, const char *key, uint64_t value)
+{
+	pack_str(pk, key);
+	msgpack_pack_uint64(pk, value);
+}
+
+static void pack_i64(msgpack_packer *pk, const char *key, int64_t value)
+{
+	pack_str(pk, key);
+	msgpack_pack_int64(pk, value);
+}
+
+static void pack_text(msgpack_packer *pk, const char *key, const char *value)
+{
+	pack_str(pk, key);
+	pack_str(pk, value);
+}
+
+static void pack_bool(msgpack_packer *pk, const char *key, bool value)
+{
+	pack_str(pk, key);
+	if (value) {
+		msgpack_pack_true(pk);
+	} else {
+		msgpack_pack_false(pk);
+	}
+}
+
+static void pack_server_id(msgpack_packer *pk, const struct wire_server_id *id)
+{
+	pack_str(pk, "serverId");
+	msgpack_pack_map(pk, 4);
+	pack_u64(pk, "pid", id->pid);
+	pack_u64(pk, "taskId", id->task_id);
+	pack_u64(pk, "vnn", id->vnn);
+	pack_u64(pk, "uniqueId", id->unique_id);
+}
+
+static void pack_stat(msgpack_packer *pk, const struct wire_stat *st)
+{
+	pack_str(pk, "stat");
+	msgpack_pack_map(pk, 6);
+	pack_u64(pk, "dev", st->dev);
+	pack_u64(pk, "ino", st->ino);
+	pack_u64(pk, "nlink", st->nlink);
+	pack_u64(pk, "sizeBytes", st->size_bytes);
+	pack_i64(pk, "mtimeNs", st->mtime_ns);
+	pack_i64(pk, "ctimeNs", st->ctime_ns);
+}
+
+void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
+{
+	msgpack_pack_map(pk, 25);
+	pack_cookie(pk, r->cookie);
+	pack_text(pk, "kind", r->kind);
+	pack_u64(pk, "durableVersion", r->durable_version);
+	pack_text(pk, "share", r->share);
+	pack_path(pk, "connectPath", r->connect_path);
+	pack_path(pk, "path", r->path);
+	pack_text(pk, "user", r->user);
+	pack_text(pk, "ownerSid", r->owner_sid);
+	pack_u64(pk, "uid", r->uid);
+	pack_text(pk, "clientAddress", r->client_address);
+	pack_text(pk, "clientName", r->client_name);
+	pack_str(pk, "clientGuid");
+	pack_bin(pk, r->client_guid, WIRE_GUID_SIZE);
+	pack_str(pk, "createGuid");
+	pack_bin(pk, r->create_guid, WIRE_GUID_SIZE);
+	pack_str(pk, "leaseKey");
+	if (r->lease_key != NULL) {
+		pack_bin(pk, r->lease_key, 16);
+	} else {
+		msgpack_pack_nil(pk);
+	}
+	pack_u64(pk, "oplock", r->oplock);
+	pack_u64(pk, "leaseState", r->lease_state);
+	pack_u64(pk, "persistentId", r->persistent_id);
+	pack_u64(pk, "accessMask", r->access_mask);
+	pack_u64(pk, "shareAccess", r->share_access);
+	pack_u64(pk, "createOptions", r->create_options);
+	pack_u64(pk, "openedRealtimeNs", r->opened_realtime_ns);
+	pack_u64(pk, "timeoutMs", r->timeout_ms);
+	pack_server_id(pk, &r->server_id);
+	pack_u64(pk, "dev", r->dev);
+	pack_u64(pk, "ino", r->ino);
+}
+
+static void event_begin(msgpack_packer *pk, msgpack_sbuffer *out,
+			const char *type)
+{
+	msgpack_packer_init(pk, out, msgpack_sbuffer_write);
+	msgpack_pack_array(pk, 2);
+	pack_str(pk, type);
+}
+
+void wire_event_record(msgpack_sbuffer *out, const char *type,
+		       const msgpack_sbuffer *record_body)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, type);
+	msgpack_sbuffer_write(out, record_body->data, record_body->size);
+}
+
+void wire_event_lock(msgpack_sbuffer *out, const uint8_t *cookie,
+		     uint64_t start, uint64_t count, bool exclusive)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "lock");
+	msgpack_pack_map(&pk, 4);
+	pack_cookie(&pk, cookie);
+	pack_u64(&pk, "start", start);
+	pack_u64(&pk, "count", count);
+	pack_bool(&pk, "exclusive", exclusive);
+}
+
+void wire_event_unlock(msgpack_sbuffer *out, const uint8_t *cookie,
+		       uint64_t start, uint64_t count)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "unlock");
+	msgpack_pack_map(&pk, 3);
+	pack_cookie(&pk, cookie);
+	pack_u64(&pk, "start", start);
+	pack_u64(&pk, "count", count);
+}
+
+void wire_event_disconnect(msgpack_sbuffer *out, const uint8_t *cookie,
+			   const struct wire_stat *st, const char *path,
+			   uint64_t monotonic_ns, uint64_t realtime_ns)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "disconnect");
+	msgpack_pack_map(&pk, 5);
+	pack_cookie(&pk, cookie);
+	pack_stat(&pk, st);
+	pack_path(&pk, "path", path);
+	pack_u64(&pk, "monotonicNs", monotonic_ns);
+	pack_u64(&pk, "realtimeNs", realtime_ns);
+}
+
+void wire_event_resume_failed(msgpack_sbuffer *out, const uint8_t *cookie,
+			      const char *reason, bool final)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "resumeFailed");
+	msgpack_pack_map(&pk, 3);
+	pack_cookie(&pk, cookie);
+	pack_text(&pk, "reason", reason);
+	pack_bool(&pk, "final", final);
+}
+
+void wire_event_close(msgpack_sbuffer *out, const uint8_t *cookie,
+		      const char *reason)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "close");
+	msgpack_pack_map(&pk, 2);
+	pack_cookie(&pk, cookie);
+	pack_text(&pk, "reason", reason);
+}
+
+void wire_event_rename(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+		       bool is_directory, const char *from, const char *to)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "rename");
+	msgpack_pack_map(&pk, 5);
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+	pack_bool(&pk, "isDirectory", is_directory);
+	pack_path(&pk, "from", from);
+	pack_path(&pk, "to", to);
+}
+
+void wire_event_unlink(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+		       const char *path)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "unlink");
+	msgpack_pack_map(&pk, 3);
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+	pack_path(&pk, "path", path);
+}
+
+void wire_event_sync(msgpack_sbuffer *out, const uint8_t *cookies,
+		     size_t count)
+{
+	msgpack_packer pk = { 0 };
+	size_t i = 0;
+
+	event_begin(&pk, out, "sync");
+	msgpack_pack_map(&pk, 1);
+	pack_str(&pk, "cookies");
+	msgpack_pack_array(&pk, count);
+	for (i = 0; i < count; i++) {
+		pack_bin(&pk, cookies + i * WIRE_COOKIE_SIZE,
+			 WIRE_COOKIE_SIZE);
+	}
+}
+
+static void message_begin(msgpack_packer *pk, msgpack_sbuffer *out,
+			  const char *type, uint64_t seq)
+{
+	msgpack_packer_init(pk, out, msgpack_sbuffer_write);
+	msgpack_pack_array(pk, 4);
+	msgpack_pack_uint64(pk, WIRE_VERSION);
+	pack_str(pk, type);
+	msgpack_pack_uint64(pk, seq);
+}
+
+void wire_pack_hello(msgpack_sbuffer *out, uint64_t seq,
+		     const struct wire_server_id *id,
+		     const char *module_version, const char *samba_version)
+{
+	msgpack_packer pk = { 0 };
+
+	message_begin(&pk, out, "hello", seq);
+	msgpack_pack_map(&pk, 3);
+	pack_server_id(&pk, id);
+	pack_text(&pk, "moduleVersion", module_version);
+	pack_text(&pk, "sambaVersion", samba_version);
+}
+
+void wire_pack_events(msgpack_sbuffer *out, uint64_t seq,
+		      const struct wire_server_id *id,
+		      const char *events, size_t events_len,
+		      size_t num_events)
+{
+	msgpack_packer pk = { 0 };
+
+	message_begin(&pk, out, "events", seq);
+	msgpack_pack_map(&pk, 2);
+	pack_server_id(&pk, id);
+	pack_str(&pk, "events");
+	msgpack_pack_array(&pk, num_events);
+	msgpack_sbuffer_write(out, events, events_len);
+}
+
+void wire_pack_claim(msgpack_sbuffer *out, uint64_t seq,
+		     const uint8_t *cookie, const struct wire_server_id *id,
+		     const char *share, const uint8_t *client_guid,
+		     const struct wire_stat *st, uint64_t now_monotonic_ns)
+{
+	msgpack_packer pk = { 0 };
+
+	message_begin(&pk, out, "claim", seq);
+	msgpack_pack_map(&pk, 6);
+	pack_cookie(&pk, cookie);
+	pack_server_id(&pk, id);
+	pack_text(&pk, "share", share);
+	pack_str(&pk, "clientGuid");
+	pack_bin(&pk, client_guid, WIRE_GUID_SIZE);
+	pack_stat(&pk, st);
+	pack_u64(&pk, "now", now_monotonic_ns);
+}
+
+static bool is_str(const msgpack_object *o, const char *s)
+{
+	return o->type == MSGPACK_OBJECT_STR &&
+	       o->via.str.size == strlen(s) &&
+	       memcmp(o->via.str.ptr, s, o->via.str.size) == 0;
+}
+
+static const msgpack_object *map_get(const msgpack_object *map,
+				     const char *key)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < map->via.map.size; i++) {
+		if (is_str(&map->via.map.ptr[i].key, key)) {
+			return &map->via.map.ptr[i].val;
+		}
+	}
+	return NULL;
+}
+
+static bool map_u64(const msgpack_object *map, const char *key, uint64_t *out)
+{
+	const msgpack_object *o = map_get(map, key);
+
+	if (o == NULL || o->type != MSGPACK_OBJECT_POSITIVE_INTEGER) {
+		return false;
+	}
+	*out = o->via.u64;
+	return true;
+}
+
+static bool parse_holder(const msgpack_object *o, struct wire_server_id *id)
+{
+	uint64_t task_id = 0;
+	uint64_t vnn = 0;
+
+	if (o->type != MSGPACK_OBJECT_MAP ||
+	    !map_u64(o, "pid", &id->pid) ||
+	    !map_u64(o, "taskId", &task_id) || task_id > UINT32_MAX ||
+	    !map_u64(o, "vnn", &vnn) || vnn > UINT32_MAX ||
+	    !map_u64(o, "uniqueId", &id->unique_id)) {
+		return false;
+	}
+	id->task_id = task_id;
+	id->vnn = vnn;
+	return true;
+}
+
+static bool parse_verdict(const msgpack_object *body, struct wire_verdict *v)
+{
+	const msgpack_object *o = map_get(body, "verdict");
+
+	if (o == NULL) {
+		return false;
+	}
+	if (is_str(o, "resume")) {
+		v->kind = WIRE_VERDICT_RESUME;
+		return true;
+	}
+	if (!is_str(o, "refuse")) {
+		return false;
+	}
+	v->kind = WIRE_VERDICT_REFUSE;
+
+	o = map_get(body, "reason");
+	if (o == NULL || o->type != MSGPACK_OBJECT_STR ||
+	    o->via.str.size >= sizeof(v->reason)) {
+		return false;
+	}
+	memcpy(v->reason, o->via.str.ptr, o->via.str.size);
+
+	o = map_get(body, "final");
+	if (o == NULL || o->type != MSGPACK_OBJECT_BOOLEAN) {
+		return false;
+	}
+	v->final = o->via.boolean;
+
+	o = map_get(body, "serverId");
+	if (o != NULL && o->type != MSGPACK_OBJECT_NIL) {
+		v->have_holder = parse_holder(o, &v->holder);
+		return v->have_holder;
+	}
+	return true;
+}
+
+static bool parse_message(const msgpack_object *o, struct wire_reply *reply)
+{
+	const msgpack_object *f = o->via.array.ptr;
+
+	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != 4 ||
+	    f[0].type != MSGPACK_OBJECT_POSITIVE_INTEGER ||
+	    f[0].via.u64 != WIRE_VERSION ||
+	    f[2].type != MSGPACK_OBJECT_POSITIVE_INTEGER ||
+	    f[3].type != MSGPACK_OBJECT_MAP) {
+		return false;
+	}
+	reply->seq = f[2].via.u64;
+
+	if (is_str(&f[1], "ack")) {
+		reply->type = WIRE_REPLY_ACK;
+		return true;
+	}
+	if (is_str(&f[1], "welcome")) {
+		reply->type = WIRE_REPLY_WELCOME;
+		return true;
+	}
+	if (is_str(&f[1], "error")) {
+		reply->type = WIRE_REPLY_ERROR;
+		return true;
+	}
+	if (is_str(&f[1], "verdict")) {
+		reply->type = WIRE_REPLY_VERDICT;
+		return parse_verdict(&f[3], &reply->verdict);
+	}
+	return false;
+}
+
+bool wire_parse_reply(const void *data, size_t len, struct wire_reply *reply)
+{
+	msgpack_unpacked msg = { 0 };
+	size_t offset = 0;
+	bool ok = false;
+
+	*reply = (struct wire_reply) { 0 };
+	if (len == 0 || len > WIRE_MESSAGE_MAX) {
+		return false;
+	}
+
+	msgpack_unpacked_init(&msg);
+	ok = msgpack_unpack_next(&msg, data, len, &offset) ==
+	     MSGPACK_UNPACK_SUCCESS;
+	ok = ok && offset == len && parse_message(&msg.data, reply);
+	msgpack_unpacked_destroy(&msg);
+	return ok;
+}

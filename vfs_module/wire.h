@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The messages between smbd and persistd (docs/protocol.md, section 1) as
+ * plain structures, and their msgpack form. Knows neither Samba nor sockets,
+ * so that the golden-bytes test can compile it alone.
+ */
+#ifndef PERSISTENT_WIRE_H
+#define PERSISTENT_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <msgpack.h>
+
+#define WIRE_VERSION 1
+#define WIRE_COOKIE_SIZE 16
+#define WIRE_GUID_SIZE 16
+#define WIRE_MESSAGE_MAX 1048576
+#define WIRE_REASON_SIZE 32
+
+/* Samba's struct server_id, which smbstatus --json shows the same way. */
+struct wire_server_id {
+	uint64_t pid;
+	uint32_t task_id;
+	uint32_t vnn;
+	uint64_t unique_id;
+};
+
+/* What fstat(2) says of the file behind a kept descriptor. */
+struct wire_stat {
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t nlink;
+	uint64_t size_bytes;
+	int64_t mtime_ns;
+	int64_t ctime_ns;
+};
+
+/* docs/protocol.md 1.2, in the order of its table. */
+struct wire_record {
+	const uint8_t *cookie;
+	const char *kind;
+	unsigned durable_version;
+	const char *share;
+	const char *connect_path;
+	const char *path;
+	const char *user;
+	const char *owner_sid;
+	uint32_t uid;
+	const char *client_address;
+	const char *client_name;
+	const uint8_t *client_guid;
+	const uint8_t *create_guid;
+	const uint8_t *lease_key; /* NULL: an oplock */
+	unsigned oplock;
+	uint32_t lease_state;
+	uint64_t persistent_id;
+	uint32_t access_mask;
+	uint32_t share_access;
+	uint32_t create_options;
+	uint64_t opened_realtime_ns;
+	uint32_t timeout_ms;
+	struct wire_server_id server_id;
+	uint64_t dev;
+	uint64_t ino;
+};
+
+enum wire_verdict_kind {
+	WIRE_VERDICT_RESUME,
+	WIRE_VERDICT_REFUSE,
+};
+
+struct wire_verdict {
+	enum wire_verdict_kind kind;
+	char reason[WIRE_REASON_SIZE];
+	bool final;
+	bool have_holder;
+	struct wire_server_id holder;
+};
+
+enum wire_reply_type {
+	WIRE_REPLY_WELCOME,
+	WIRE_REPLY_ACK,
+	WIRE_REPLY_VERDICT,
+	WIRE_REPLY_ERROR,
+};
+
+struct wire_reply {
+	enum wire_reply_type type;
+	uint64_t seq;
+	struct wire_verdict verdict;
+};
+
+/* The body of a grant or resumed event, and the keeper's record. */
+void wire_pack_record(msgpack_packer *pk, const struct wire_record *r);
+
+/*
+ * The events, each as the pair [type, body]. record_body is what
+ * wire_pack_record() made.
+ */
+void wire_event_record(msgpack_sbuffer *out, const char *type,
+		       const msgpack_sbuffer *record_body);
+void wire_event_lock(msgpack_sbuffer *out, const uint8_t *cookie,
+		     uint64_t start, uint64_t count, bool exclusive);
+void wire_event_unlock(msgpack_sbuffer *out, const uint8_t *cookie,
+		       uint64_t start, uint64_t count);
+void wire_event_disconnect(msgpack_sbuffer *out, const uint8_t *cookie,
+			   const struct wire_stat *st, const char *path,
+			   uint64_t monotonic_ns, uint64_t realtime_ns);
+void wire_event_resume_failed(msgpack_sbuffer *out, const uint8_t *cookie,
+			      const char *reason, bool final);
+void wire_event_close(msgpack_sbuffer *out, const uint8_t *cookie,
+		      const char *reason);
+void wire_event_rename(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+		       bool is_directory, const char *from, const char *to);
+void wire_event_unlink(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+		       const char *path);
+/* count cookies of WIRE_COOKIE_SIZE bytes, one behind the other */
+void wire_event_sync(msgpack_sbuffer *out, const uint8_t *cookies,
+		     size_t count);
+
+/* The requests. events is a run of num_events packed events. */
+void wire_pack_hello(msgpack_sbuffer *out, uint64_t seq,
+		     const struct wire_server_id *id,
+		     const char *module_version, const char *samba_version);
+void wire_pack_events(msgpack_sbuffer *out, uint64_t seq,
+		      const struct wire_server_id *id,
+		      const char *events, size_t events_len,
+		      size_t num_events);
+void wire_pack_claim(msgpack_sbuffer *out, uint64_t seq,
+		     const uint8_t *cookie, const struct wire_server_id *id,
+		     const char *share, const uint8_t *client_guid,
+		     const struct wire_stat *st, uint64_t now_monotonic_ns);
+
+/*
+ * Reads a reply of persistd. False for anything that is not exactly one
+ * well-formed message of this version.
+ */
+bool wire_parse_reply(const void *data, size_t len, struct wire_reply *reply);
+
+#endif

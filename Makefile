@@ -68,6 +68,12 @@ build/test-tools/%: test/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -D_GNU_SOURCE $(WARNINGS) $(DEPENDENCIES) $(LDFLAGS) -o $@ $<
 
+# The module's messages without Samba, watched by the sanitizers.
+build/test-tools/golden_wire: test/tools/golden_wire.c vfs_module/wire.c vfs_module/wire.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all \
+		-D_GNU_SOURCE $(WARNINGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(MSGPACK_LIBS)
+
 build/daemon.stamp: package.json tsconfig.json node_modules/.package-lock.json $(TYPESCRIPT)
 	@mkdir -p $(@D)
 	npm run --silent build

@@ -28,3 +28,23 @@ run_logged() {
 	fi
 	[ $((SECONDS - started)) -lt 5 ] || say "$what took $((SECONDS - started)) s"
 }
+
+# TMPDIR becomes a directory of this run alone. It goes at the end, also on
+# Ctrl-C, and with it each instance of dev-samba that still runs below it. Its
+# name is short (sockets lie below it) and it is open to the users of SMB.
+use_private_tmp() {
+	TMPDIR=$(mktemp -d /tmp/sp.XXXXXX)
+	export TMPDIR
+	chmod 0755 "$TMPDIR"
+	trap remove_private_tmp EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
+
+remove_private_tmp() {
+	local settings
+	find "$TMPDIR" -maxdepth 2 -name settings | while read -r settings; do
+		"$TOP/scripts/dev-samba" down --dir "$(dirname "$settings")" || true
+	done
+	rm -rf --one-file-system "$TMPDIR"
+}

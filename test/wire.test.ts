@@ -221,7 +221,7 @@ test('what is no message is refused with MessageError', () => {
         pack([1, 'hello', 1, { pad: Buffer.alloc(MAX_REQUEST_BYTES) }]),
         MAX_REQUEST_BYTES,
       ),
-    /more than 65536/,
+    /more than 1048576/,
   );
 });
 

@@ -20,6 +20,12 @@ struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
 	return VFS_FETCH_FSP_EXTENSION(vfs, fsp);
 }
 
+bool handle_is_kept(const struct persistent_handle *h)
+{
+	/* one that comes back is still parked until it is announced */
+	return h->deposited || h->state == HANDLE_RESUMED;
+}
+
 static void handle_destroy(void *data)
 {
 	struct persistent_handle *h = data;
@@ -219,8 +225,10 @@ static void announce_resume(struct persistent_handle *h,
 static void take_true_name(struct persistent_handle *h)
 {
 	if (h->true_name != NULL) {
-		NTSTATUS status = fsp_set_smb_fname(h->fsp, h->true_name);
+		NTSTATUS status;
 
+		h->true_name->st = h->fsp->fsp_name->st;
+		status = fsp_set_smb_fname(h->fsp, h->true_name);
 		if (!NT_STATUS_IS_OK(status)) {
 			DBG_WARNING("%s keeps its old name: %s\n",
 				    fsp_str_dbg(h->fsp), nt_errstr(status));
@@ -281,7 +289,7 @@ void handle_closed(struct persistent_handle *h, const char *reason)
 {
 	msgpack_sbuffer event = { 0 };
 
-	if (!h->deposited) {
+	if (!handle_is_kept(h)) {
 		return;
 	}
 	(void)descriptors_drop(h->cookie.cookie);

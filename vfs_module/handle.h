@@ -39,6 +39,9 @@ struct persistent_handle {
 struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
 				    const struct files_struct *fsp);
 
+/* Whether the keeper has its descriptor. */
+bool handle_is_kept(const struct persistent_handle *h);
+
 /* A new one, with a new cookie. NULL: out of memory. */
 struct persistent_handle *handle_add(struct vfs_handle_struct *vfs,
 				     struct files_struct *fsp,

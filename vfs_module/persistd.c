@@ -34,6 +34,8 @@ static struct persistd_link {
 	size_t queued_bytes;
 	struct tevent_timer *flush_timer;
 
+	bool greeted; /* the first hello is out: the socket is connected */
+	uint64_t opened_ns;
 	bool lost;
 	uint64_t seq;
 	uint64_t acked_seq;   /* all events up to this one are committed */
@@ -127,7 +129,8 @@ static void note_reply(const struct wire_reply *reply)
 			    reply->seq);
 		break;
 	case WIRE_REPLY_VERDICT:
-		/* of a claim that was given up: persistd's deadline ends it */
+	case WIRE_REPLY_CONTENDED:
+		/* to a question that was given up */
 		break;
 	}
 }
@@ -179,17 +182,19 @@ static bool wait_for(short what, uint64_t deadline_ns)
 	return ret == 1;
 }
 
-static void send_hello(void)
+static bool send_hello(void)
 {
 	msgpack_sbuffer msg = { 0 };
+	bool sent = false;
 
 	persistd.welcome = false;
 	persistd.hello_seq = ++persistd.seq;
 	msgpack_sbuffer_init(&msg);
 	wire_pack_hello(&msg, persistd.hello_seq, &persistd.self,
 			PERSISTENT_VERSION, PERSISTENT_SAMBA_PACKAGE);
-	(void)send_frame(&msg);
+	sent = send_frame(&msg);
 	msgpack_sbuffer_destroy(&msg);
+	return sent;
 }
 
 /* persistd has answered. It may be a new one: tell it everything. */
@@ -223,7 +228,7 @@ static void link_check(struct tevent_context *ev, struct tevent_timer *te,
 		link_lose("no acknowledgement within a second");
 	}
 	if (persistd.lost) {
-		send_hello();
+		(void)send_hello();
 		schedule_check(persistd.hello_ms);
 		persistd.hello_ms = MIN(2 * persistd.hello_ms, LINK_RETRY_MS);
 	} else if (events_outstanding()) {
@@ -236,6 +241,37 @@ static void flush_timer(struct tevent_context *ev, struct tevent_timer *te,
 {
 	persistd.flush_timer = NULL;
 	link_flush();
+}
+
+static void schedule_flush(void)
+{
+	if (persistd.flush_timer == NULL) {
+		persistd.flush_timer = tevent_add_timer(
+			persistd.ev, persistd.ev,
+			timeval_current_ofs_msec(LINK_FLUSH_MS),
+			flush_timer, NULL);
+	}
+}
+
+/*
+ * ZeroMQ connects in its own thread. Until it has, what is queued waits here.
+ */
+static bool greet(void)
+{
+	if (!persistd.greeted) {
+		persistd.greeted = send_hello();
+	}
+	if (persistd.greeted) {
+		return true;
+	}
+	if (clock_monotonic_ns() - persistd.opened_ns >
+	    LINK_RETRY_MS * CLOCK_NS_PER_MS) {
+		persistd.greeted = true;
+		link_lose("no connection");
+	} else {
+		schedule_flush();
+	}
+	return false;
 }
 
 static void queue_event(const uint8_t *cookie, msgpack_sbuffer *event,
@@ -268,12 +304,7 @@ static void queue_event(const uint8_t *cookie, msgpack_sbuffer *event,
 	persistd.queued_bytes += event->size;
 	msgpack_sbuffer_init(event);
 
-	if (persistd.flush_timer == NULL) {
-		persistd.flush_timer = tevent_add_timer(
-			persistd.ev, persistd.ev,
-			timeval_current_ofs_msec(LINK_FLUSH_MS),
-			flush_timer, NULL);
-	}
+	schedule_flush();
 }
 
 void link_queue(const uint8_t *cookie, msgpack_sbuffer *event)
@@ -326,7 +357,7 @@ void link_flush(void)
 		return;
 	}
 	drain_replies();
-	if (persistd.lost || persistd.queued == 0) {
+	if (persistd.lost || !greet() || persistd.queued == 0) {
 		return;
 	}
 
@@ -372,10 +403,13 @@ void link_settle(int wait_ms)
 {
 	uint64_t deadline = clock_monotonic_ns() + wait_ms * CLOCK_NS_PER_MS;
 
-	link_flush();
 	if (!link_is_open() || persistd.lost || !may_wait()) {
 		return;
 	}
+	if (!persistd.greeted) {
+		(void)wait_for(ZMQ_POLLOUT, deadline);
+	}
+	link_flush();
 	while (events_outstanding()) {
 		if (!wait_for(ZMQ_POLLIN, deadline)) {
 			waited_in_vain();
@@ -386,54 +420,96 @@ void link_settle(int wait_ms)
 	}
 }
 
-static bool await_verdict(uint64_t seq, uint64_t deadline_ns,
-			  struct wire_verdict *verdict)
+/* Waits for the reply to one message; others that come are noted. */
+static bool await_reply(uint64_t seq, uint64_t deadline_ns,
+			struct wire_reply *reply)
 {
-	struct wire_reply reply = { 0 };
 	bool well_formed = false;
 
 	while (wait_for(ZMQ_POLLIN, deadline_ns)) {
-		while (receive_reply(&reply, &well_formed)) {
+		while (receive_reply(reply, &well_formed)) {
 			if (!well_formed) {
 				continue;
 			}
-			if (reply.seq == seq) {
-				*verdict = reply.verdict;
-				return reply.type == WIRE_REPLY_VERDICT;
+			if (reply->seq == seq) {
+				return true;
 			}
-			note_reply(&reply);
+			note_reply(reply);
 		}
 	}
 	return false;
+}
+
+/* Whether a question may be asked now, and what must be said before it is. */
+static bool before_question(uint64_t deadline_ns)
+{
+	if (!link_is_open() || !may_wait()) {
+		return false;
+	}
+	if (!wait_for(ZMQ_POLLOUT, deadline_ns)) {
+		waited_in_vain();
+		return false;
+	}
+	link_flush();
+	return true;
+}
+
+static bool ask(const msgpack_sbuffer *question, uint64_t seq,
+		uint64_t deadline_ns, struct wire_reply *reply)
+{
+	bool ok = send_frame(question) &&
+		  await_reply(seq, deadline_ns, reply);
+
+	if (ok) {
+		link_found();
+	} else {
+		waited_in_vain();
+		link_lose("no answer in time");
+	}
+	return ok;
 }
 
 bool link_claim(const uint8_t *cookie, const char *share,
 		const uint8_t *client_guid, const struct wire_stat *st,
 		uint64_t deadline_ns, struct wire_verdict *verdict)
 {
+	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
 	msgpack_sbuffer msg = { 0 };
 	uint64_t seq = 0;
 	bool ok = false;
 
-	if (!link_is_open() || !may_wait()) {
+	if (!before_question(deadline_ns)) {
 		return false;
 	}
-	link_flush();
-
 	seq = ++persistd.seq;
 	msgpack_sbuffer_init(&msg);
 	wire_pack_claim(&msg, seq, cookie, &persistd.self, share, client_guid,
 			st, clock_monotonic_ns());
-	ok = wait_for(ZMQ_POLLOUT, deadline_ns) && send_frame(&msg) &&
-	     await_verdict(seq, deadline_ns, verdict);
+	ok = ask(&msg, seq, deadline_ns, &reply);
 	msgpack_sbuffer_destroy(&msg);
-	if (ok) {
-		link_found();
-	} else {
-		waited_in_vain();
-		link_lose("no answer to a claim");
+	*verdict = reply.verdict;
+	return ok && reply.type == WIRE_REPLY_VERDICT;
+}
+
+bool link_contend(const char *client_address, uint64_t dev, uint64_t ino,
+		  const uint32_t *alive, size_t num_alive,
+		  uint64_t deadline_ns)
+{
+	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+	msgpack_sbuffer msg = { 0 };
+	uint64_t seq = 0;
+	bool ok = false;
+
+	if (!before_question(deadline_ns)) {
+		return false;
 	}
-	return ok;
+	seq = ++persistd.seq;
+	msgpack_sbuffer_init(&msg);
+	wire_pack_contend(&msg, seq, &persistd.self, client_address, dev, ino,
+			  alive, num_alive);
+	ok = ask(&msg, seq, deadline_ns, &reply);
+	msgpack_sbuffer_destroy(&msg);
+	return ok && reply.type == WIRE_REPLY_CONTENDED;
 }
 
 static bool open_socket(const char *run_dir)
@@ -501,13 +577,7 @@ bool link_open(struct tevent_context *ev, struct messaging_context *msg_ctx,
 	if (!open_socket(run_dir)) {
 		return false;
 	}
-	/*
-	 * Connecting goes on in ZeroMQ's thread. Until the first welcome
-	 * there is nothing to tell but hello.
-	 */
-	persistd.lost = true;
-	persistd.hello_ms = LINK_FIRST_HELLO_MS;
-	send_hello();
-	schedule_check(persistd.hello_ms);
+	persistd.opened_ns = clock_monotonic_ns();
+	(void)greet();
 	return true;
 }

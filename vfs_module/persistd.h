@@ -59,4 +59,13 @@ bool link_claim(const uint8_t *cookie, const char *share,
 		const uint8_t *client_guid, const struct wire_stat *st,
 		uint64_t deadline_ns, struct wire_verdict *verdict);
 
+/*
+ * Another open of a file has won over disconnected handles: persistd is to end
+ * those of them that are no longer in smbd's records, and has done so, kept
+ * descriptors included, when this returns true.
+ */
+bool link_contend(const char *client_address, uint64_t dev, uint64_t ino,
+		  const uint32_t *alive, size_t num_alive,
+		  uint64_t deadline_ns);
+
 #endif

@@ -56,9 +56,47 @@ bool records_find_disconnected(struct share_mode_lock *lck,
 	struct server_id pid = { 0 };
 
 	server_id_set_disconnected(&pid);
-	return records_find_entry(
-		lck, pid, records_share_file_id(persistent_id, disconnects),
-		e);
+	return records_find_entry(lck, pid,
+				  records_share_file_id(persistent_id,
+							disconnects), e) ||
+	       records_find_entry(lck, pid,
+				  records_share_file_id(persistent_id, 1), e);
+}
+
+struct ids_state {
+	TALLOC_CTX *mem_ctx;
+	uint32_t *ids;
+	bool ok;
+};
+
+static bool ids_fn(struct share_mode_entry *e, bool *modified,
+		   void *private_data)
+{
+	struct ids_state *state = private_data;
+	size_t n = talloc_array_length(state->ids);
+	uint32_t *ids = NULL;
+
+	if (!server_id_is_disconnected(&e->pid)) {
+		return false;
+	}
+	ids = talloc_realloc(state->mem_ctx, state->ids, uint32_t, n + 1);
+	if (ids == NULL) {
+		state->ok = false;
+		return true;
+	}
+	ids[n] = e->share_file_id & UINT32_MAX;
+	state->ids = ids;
+	return false;
+}
+
+bool records_disconnected_ids(TALLOC_CTX *mem_ctx,
+			      struct share_mode_lock *lck, uint32_t **ids)
+{
+	struct ids_state state = { .mem_ctx = mem_ctx, .ok = true };
+	bool ok = share_mode_forall_entries(lck, ids_fn, &state);
+
+	*ids = state.ids;
+	return ok && state.ok;
 }
 
 bool records_delete_entry(struct share_mode_lock *lck, struct server_id pid,
@@ -319,7 +357,6 @@ bool records_disconnect(struct share_mode_lock *lck,
 
 	/* 4.17 marks the entry only if it is the file's only one */
 	if (!records_find_entry(lck, self, fh_get_gen_id(fsp->fh), &e) &&
-	    !records_find_disconnected(lck, persistent_id, 1, &e) &&
 	    !records_find_disconnected(lck, persistent_id, disconnects, &e)) {
 		return false;
 	}
@@ -332,6 +369,65 @@ bool records_disconnect(struct share_mode_lock *lck,
 				&none, &locks, &num_locks);
 	TALLOC_FREE(locks);
 	return ok;
+}
+
+static struct share_mode_lock *lock_by_cookie(TALLOC_CTX *mem_ctx,
+					      const DATA_BLOB *stock_cookie,
+					      struct file_id *id)
+{
+	struct vfs_default_durable_cookie c = { .magic = "" };
+	enum ndr_err_code err = ndr_pull_struct_blob(
+		stock_cookie, mem_ctx, &c,
+		(ndr_pull_flags_fn_t)ndr_pull_vfs_default_durable_cookie);
+
+	if (!NDR_ERR_CODE_IS_SUCCESS(err)) {
+		return NULL;
+	}
+	*id = c.id;
+	return get_existing_share_mode_lock(mem_ctx, c.id);
+}
+
+void records_stock_form(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
+			uint32_t disconnects)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct file_id id = { 0 };
+	struct share_mode_entry e = { 0 };
+	struct share_mode_lock *lck = NULL;
+
+	if (disconnects > 1) {
+		lck = lock_by_cookie(frame, stock_cookie, &id);
+	}
+	if (lck != NULL &&
+	    records_find_disconnected(lck, persistent_id, disconnects, &e)) {
+		(void)records_move_entry(
+			lck, &e, e.pid, e.op_mid,
+			records_share_file_id(persistent_id, 1));
+	}
+	TALLOC_FREE(frame);
+}
+
+void records_forget(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
+		    uint32_t disconnects)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct file_id id = { 0 };
+	struct share_mode_entry e = { 0 };
+	struct share_mode_lock *lck =
+		lock_by_cookie(frame, stock_cookie, &id);
+
+	if (lck != NULL) {
+		(void)records_delete_locks(&id, persistent_id);
+	}
+	if (lck != NULL &&
+	    records_find_disconnected(lck, persistent_id, disconnects, &e)) {
+		(void)records_delete_entry(lck, e.pid, e.share_file_id);
+		if (e.op_type == LEASE_OPLOCK) {
+			remove_lease_if_stale(lck, &e.client_guid,
+					      &e.lease_key);
+		}
+	}
+	TALLOC_FREE(frame);
 }
 
 void records_give_back(struct smbXsrv_open *op, bool keep,

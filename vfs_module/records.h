@@ -22,10 +22,20 @@ uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects);
 bool records_find_entry(struct share_mode_lock *lck, struct server_id pid,
 			uint64_t share_file_id, struct share_mode_entry *e);
 
-/* As above, for the one disconnected entry of an open. */
+/*
+ * As above, for the one disconnected entry of an open, also if it has the
+ * share_file_id that stock gives it.
+ */
 bool records_find_disconnected(struct share_mode_lock *lck,
 			       uint64_t persistent_id, uint32_t disconnects,
 			       struct share_mode_entry *e);
+
+/*
+ * The persistent ids of a file's disconnected opens, talloc'ed. False if its
+ * record could not be read.
+ */
+bool records_disconnected_ids(TALLOC_CTX *mem_ctx,
+			      struct share_mode_lock *lck, uint32_t **ids);
 
 /*
  * Gives an entry another owner. At each instant at least one of the two is in
@@ -46,6 +56,16 @@ bool records_delete_entry(struct share_mode_lock *lck, struct server_id pid,
 bool records_disconnect(struct share_mode_lock *lck,
 			const struct files_struct *fsp,
 			uint64_t persistent_id, uint32_t disconnects);
+
+/*
+ * Both find the file by stock's cookie of the open. The first gives the
+ * disconnected entry the share_file_id that stock's reconnect looks for, the
+ * second deletes entry and locks of a handle that has ended.
+ */
+void records_stock_form(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
+			uint32_t disconnects);
+void records_forget(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
+		    uint32_t disconnects);
 
 /* The owner of byte-range locks, as struct lock_struct has it. */
 struct records_lock_owner {

@@ -273,6 +273,7 @@ static struct files_struct *new_fsp(const struct resume_request *req, int fd,
 	fsp->fnum = req->op->local_id;
 	fsp_set_gen_id(fsp);
 	fsp->fsp_flags.can_lock = true;
+	fsp->fsp_flags.have_proc_fds = conn->have_proc_fds;
 	fsp->fsp_flags.is_pathref = req->cookie.is_pathref;
 	status = fsp_set_smb_fname(fsp, name);
 	if (!NT_STATUS_IS_OK(status)) {

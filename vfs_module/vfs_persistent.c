@@ -21,6 +21,7 @@
  */
 #include "samba_compat.h"
 #include "clock.h"
+#include "contend.h"
 #include "descriptors.h"
 #include "guard.h"
 #include "handle.h"
@@ -118,7 +119,11 @@ static NTSTATUS persistent_create_file(
 		oplock_request, lease, allocation_size, private_flags, sd,
 		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
 
-	if (NT_STATUS_IS_OK(status) && in_context_blobs != NULL) {
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
+	contend_opened(*result);
+	if (in_context_blobs != NULL) {
 		note_durable_request(vfs, *result, in_context_blobs,
 				     out_context_blobs, share_access,
 				     create_options);
@@ -156,16 +161,15 @@ static uint64_t persistent_get_alloc_size(struct vfs_handle_struct *vfs,
 					  struct files_struct *fsp,
 					  const SMB_STRUCT_STAT *sbuf)
 {
+	/* sbuf may be part of fsp, and handle_announce() may rename fsp */
+	uint64_t size = SMB_VFS_NEXT_GET_ALLOC_SIZE(vfs, fsp, sbuf);
 	struct persistent_handle *h = handle_of(vfs, fsp);
 
 	if (h != NULL && (h->state == HANDLE_GRANTED ||
 			  h->state == HANDLE_RESUMED)) {
-		int saved = errno;
-
 		handle_announce(h);
-		errno = saved;
 	}
-	return SMB_VFS_NEXT_GET_ALLOC_SIZE(vfs, fsp, sbuf);
+	return size;
 }
 
 static void announce_disconnect(struct persistent_handle *h,
@@ -182,10 +186,6 @@ static void announce_disconnect(struct persistent_handle *h,
 		/* the CREATE that brought it back failed in a later check */
 		wire_event_resume_failed(&event, cookie, "file", false);
 	} else {
-		if (!descriptors_park(cookie, clock_monotonic_ns() +
-						      PARK_BUDGET_NS)) {
-			DBG_NOTICE("fdkeeper did not confirm %s\n", path);
-		}
 		wire_event_disconnect(&event, cookie, &wire_st,
 				      path != NULL ? path : "",
 				      clock_monotonic_ns(),
@@ -220,12 +220,21 @@ static NTSTATUS disconnect_records(struct vfs_handle_struct *vfs,
 	status = SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, stock_cookie,
 						 mem_ctx, new_stock);
 	fsp->current_lock_count = locks;
-	if (NT_STATUS_IS_OK(status) &&
-	    !records_disconnect(lck, fsp,
+	if (!NT_STATUS_IS_OK(status)) {
+		goto out;
+	}
+	if (!records_disconnect(lck, fsp,
 				fsp->op->global->open_persistent_id,
 				h->cookie.disconnects)) {
 		DBG_ERR("cannot mark %s as disconnected\n", fsp_str_dbg(fsp));
 	}
+	/* before the lock is gone, so that the next opener sees it parked */
+	if (h->deposited &&
+	    !descriptors_park(h->cookie.cookie,
+			      clock_monotonic_ns() + PARK_BUDGET_NS)) {
+		DBG_NOTICE("fdkeeper did not confirm %s\n", fsp_str_dbg(fsp));
+	}
+out:
 	TALLOC_FREE(lck);
 	return status;
 }
@@ -248,13 +257,18 @@ static NTSTATUS persistent_durable_disconnect(struct vfs_handle_struct *vfs,
 		return SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, old_cookie,
 						       mem_ctx, new_cookie);
 	}
-	if (h == NULL || (!h->deposited && h->state != HANDLE_RESUMED)) {
+	if (h == NULL || !handle_is_kept(h)) {
 		return SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, c.stock,
 						       mem_ctx, new_cookie);
 	}
 
-	/* what the file is like when stock has set its last write time */
+	/* to see what the file is like when stock has set its write time */
 	fd = fcntl(fsp_get_pathref_fd(fsp), F_DUPFD_CLOEXEC, 0);
+	if (fd == -1) {
+		DBG_ERR("%s cannot be kept: %s\n", fsp_str_dbg(fsp),
+			strerror(errno));
+		return map_nt_error_from_unix(errno);
+	}
 	before = h->state;
 	h->state = HANDLE_PARKED;
 	h->cookie.disconnects += 1;
@@ -263,7 +277,7 @@ static NTSTATUS persistent_durable_disconnect(struct vfs_handle_struct *vfs,
 	if (!NT_STATUS_IS_OK(status)) {
 		goto out;
 	}
-	if (fd == -1 || fstat(fd, &st) == -1) {
+	if (fstat(fd, &st) == -1) {
 		DBG_WARNING("cannot fstat %s: %s\n", fsp_str_dbg(fsp),
 			    strerror(errno));
 	}
@@ -277,9 +291,7 @@ static NTSTATUS persistent_durable_disconnect(struct vfs_handle_struct *vfs,
 	}
 	data_blob_free(&new_stock);
 out:
-	if (fd != -1) {
-		close(fd);
-	}
+	close(fd);
 	return status;
 }
 
@@ -296,7 +308,7 @@ static int persistent_close(struct vfs_handle_struct *vfs,
 	if (h != NULL && h->state != HANDLE_PARKED) {
 		struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 
-		if (h->deposited && fsp->fsp_flags.use_ofd_locks) {
+		if (handle_is_kept(h) && fsp->fsp_flags.use_ofd_locks) {
 			/* the locks are the description's, not the copy's */
 			(void)fcntl(fsp_get_pathref_fd(fsp), F_OFD_SETLK,
 				    &all);
@@ -311,10 +323,13 @@ static NTSTATUS reconnect_as_stock(const struct resume_request *req,
 				   struct files_struct **fsp,
 				   DATA_BLOB *new_cookie)
 {
-	NTSTATUS status = SMB_VFS_NEXT_DURABLE_RECONNECT(
+	uint64_t id = req->op->global->open_persistent_id;
+	NTSTATUS status;
+
+	records_stock_form(&req->cookie.stock, id, req->cookie.disconnects);
+	status = SMB_VFS_NEXT_DURABLE_RECONNECT(
 		req->vfs, req->smb1req, req->op, req->cookie.stock,
 		req->mem_ctx, fsp, new_cookie);
-
 	if (NT_STATUS_IS_OK(status)) {
 		/* another description: the one that was kept has had its day */
 		(void)descriptors_drop(req->cookie.cookie);
@@ -362,6 +377,9 @@ static NTSTATUS persistent_durable_reconnect(struct vfs_handle_struct *vfs,
 				  result.have_holder ? &result.holder : NULL);
 		return status;
 	case RESUME_ENDED:
+		records_forget(&req.cookie.stock,
+			       op->global->open_persistent_id,
+			       req.cookie.disconnects);
 		records_give_back(op, false, NULL);
 		return status;
 	}

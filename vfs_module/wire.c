@@ -294,6 +294,27 @@ void wire_pack_claim(msgpack_sbuffer *out, uint64_t seq,
 	pack_u64(&pk, "now", now_monotonic_ns);
 }
 
+void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
+		       const struct wire_server_id *id,
+		       const char *client_address, uint64_t dev, uint64_t ino,
+		       const uint32_t *alive, size_t num_alive)
+{
+	msgpack_packer pk = { 0 };
+	size_t i = 0;
+
+	message_begin(&pk, out, "contend", seq);
+	msgpack_pack_map(&pk, 5);
+	pack_server_id(&pk, id);
+	pack_text(&pk, "clientAddress", client_address);
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+	pack_str(&pk, "alive");
+	msgpack_pack_array(&pk, num_alive);
+	for (i = 0; i < num_alive; i++) {
+		msgpack_pack_uint32(&pk, alive[i]);
+	}
+}
+
 static bool is_str(const msgpack_object *o, const char *s)
 {
 	return o->type == MSGPACK_OBJECT_STR &&
@@ -398,6 +419,10 @@ static bool parse_message(const msgpack_object *o, struct wire_reply *reply)
 	}
 	if (is_str(&f[1], "welcome")) {
 		reply->type = WIRE_REPLY_WELCOME;
+		return true;
+	}
+	if (is_str(&f[1], "contended")) {
+		reply->type = WIRE_REPLY_CONTENDED;
 		return true;
 	}
 	if (is_str(&f[1], "error")) {

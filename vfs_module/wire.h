@@ -82,6 +82,7 @@ enum wire_reply_type {
 	WIRE_REPLY_WELCOME,
 	WIRE_REPLY_ACK,
 	WIRE_REPLY_VERDICT,
+	WIRE_REPLY_CONTENDED,
 	WIRE_REPLY_ERROR,
 };
 
@@ -131,6 +132,11 @@ void wire_pack_claim(msgpack_sbuffer *out, uint64_t seq,
 		     const uint8_t *cookie, const struct wire_server_id *id,
 		     const char *share, const uint8_t *client_guid,
 		     const struct wire_stat *st, uint64_t now_monotonic_ns);
+/* alive: the persistent ids of the opens that are still in smbd's records */
+void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
+		       const struct wire_server_id *id,
+		       const char *client_address, uint64_t dev, uint64_t ino,
+		       const uint32_t *alive, size_t num_alive);
 
 /*
  * Reads a reply of persistd. False for anything that is not exactly one

@@ -96,7 +96,10 @@ export class Performer {
     const written = this.#parts.store.write(batch).then(
       () => true,
       (error: unknown) => {
-        this.#parts.log.error({ error, handles: batch.size }, 'the store could not be written');
+        this.#parts.log.error(
+          { err: error, handles: batch.size },
+          'the store could not be written',
+        );
         return false;
       },
     );

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@
 static const char usage[] =
 	"usage: fdtool ofd-lock PATH START LEN [r|w]   try a lock, let it go\n"
 	"       fdtool hold-ofd PATH START LEN         until stdin closes\n"
+	"       fdtool poll-ofd PATH START LEN         how often it could be had\n"
+	"                                              until stdin closes\n"
 	"       fdtool kcmp PID1 FD1 PID2 FD2\n"
 	"       fdtool find-fd PID DEV INO\n"
 	"       fdtool same-description PID1 PID2 DEV INO\n";
@@ -82,6 +85,39 @@ static int hold_lock(char **arguments)
 		continue;
 	}
 	return status;
+}
+
+/* Tries again and again, so that a lock that is free for a moment is seen. */
+static int poll_lock(char **arguments)
+{
+	struct flock range = {
+		.l_whence = SEEK_SET,
+		.l_start = (off_t)number(arguments[1]),
+		.l_len = (off_t)number(arguments[2]),
+	};
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	int fd = open(arguments[0], O_RDWR | O_CLOEXEC);
+	unsigned long tries = 0;
+	unsigned long locked = 0;
+
+	if (fd == -1) {
+		fprintf(stderr, "fdtool: cannot open %s: %s\n", arguments[0],
+			strerror(errno));
+		return 2;
+	}
+	puts("polling");
+	fflush(stdout);
+	for (tries = 0; poll(&input, 1, 0) == 0; tries++) {
+		range.l_type = F_WRLCK;
+		if (fcntl(fd, F_OFD_SETLK, &range) == 0) {
+			locked++;
+			range.l_type = F_UNLCK;
+			(void)fcntl(fd, F_OFD_SETLK, &range);
+		}
+		(void)usleep(20); /* leaves the processor to those it watches */
+	}
+	printf("tries %lu locked %lu\n", tries, locked);
+	return 0;
 }
 
 /* -1 when the kernel does not tell. */
@@ -197,6 +233,9 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(command, "hold-ofd") == 0 && argc == 5) {
 		return hold_lock(arguments);
+	}
+	if (strcmp(command, "poll-ofd") == 0 && argc == 5) {
+		return poll_lock(arguments);
 	}
 	if (strcmp(command, "kcmp") == 0 && argc == 6) {
 		return compare_two(arguments);

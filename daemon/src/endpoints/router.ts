@@ -14,7 +14,7 @@ import { WireError } from '../wire/codec.js';
 import { Outbox } from './outbox.js';
 
 /** libzmq ends the connection of who sends more; up to there it is counted and dropped. */
-const MAX_FRAME_BYTES = 16 * MAX_REQUEST_BYTES;
+const MAX_FRAME_BYTES = 4 * MAX_REQUEST_BYTES;
 
 export type Reply = (type: string, body: Body) => void;
 

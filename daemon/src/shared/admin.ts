@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { HANDLE_KINDS, HANDLE_STATES, type HandleView } from './handle-view.js';
 
 const idPrefix = z.string().regex(/^[0-9a-f]{1,32}$/, 'expected 1 to 32 hexadecimal digits');
-const durationMs = z.int().min(0);
+const durationMs = z.int().min(0).max(0xffff_ffff);
 
 export const adminRequests = {
   list: z.object({

@@ -7,7 +7,7 @@ import { addExtension, Packr } from 'msgpackr';
 export const PROTOCOL_VERSION = 1;
 
 /** Requests longer than this are dropped. Replies to persistctl may be longer. */
-export const MAX_REQUEST_BYTES = 65_536;
+export const MAX_REQUEST_BYTES = 1_048_576;
 
 export type Body = Readonly<Record<string, unknown>>;
 

@@ -13,6 +13,15 @@ import { type Batch, type Restored, type Store, StoreError } from './store.js';
 
 const SCHEMA_KEY = 'schemaVersion';
 
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StoreError(`cannot make the store's directory ${directory}: ${why}`);
+  }
+}
+
 export class LmdbStore implements Store {
   readonly #bootId: string;
   readonly #environment: RootDatabase<Buffer, string>;
@@ -23,7 +32,7 @@ export class LmdbStore implements Store {
    * Throws StoreError if what is there is not a store that this version can use.
    */
   constructor(directory: string, bootId: string) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     checkEnvironment(join(directory, 'data.mdb'));
     this.#bootId = bootId;
     this.#environment = open({ path: directory, noSubdir: false, encoding: 'binary' });

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/** The module's side of the messages, in C, against the golden bytes; wire.test.ts is the other. */
+import { strict as assert } from 'node:assert';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { suite } from 'uvu';
+
+interface Golden {
+  name: string;
+  type: string;
+  hex: string;
+  value: unknown;
+}
+
+interface ServerId {
+  pid: number;
+  taskId: number;
+  vnn: number;
+  uniqueId: number | { int: string };
+}
+
+interface VerdictBody {
+  verdict: string;
+  reason?: string;
+  final?: boolean;
+  serverId?: ServerId;
+}
+
+const FUZZ_ROUNDS = 200_000;
+const REPLIES = ['welcome', 'ack', 'verdict', 'error'];
+const golden: Golden[] = JSON.parse(readFileSync('test/golden/messages.json', 'utf8'));
+const sent = golden.filter(({ type }) => !REPLIES.includes(type));
+const replies = golden.filter(({ type }) => REPLIES.includes(type));
+const test = suite('golden');
+
+/** What golden_wire prints; the sanitizers make its exit status another than 0. */
+function goldenWire(args: string[], input: Golden[] = []): string {
+  const { status, stdout, stderr } = spawnSync('build/test-tools/golden_wire', args, {
+    input: input.map(({ name, hex }) => `${name}\t${hex}\n`).join(''),
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  // a header that claims 100 GB is refused for want of memory, which is right
+  const said = stderr.split('\n').filter((line) => !/ failed to allocate /.test(line));
+  assert.equal(status, 0, said.join('\n'));
+  return stdout;
+}
+
+function linesOf(output: string): Map<string, string> {
+  const lines = output.trimEnd().split('\n');
+  return new Map(lines.map((line) => line.split('\t') as [string, string]));
+}
+
+/** What the module is to understand of a reply, in golden_wire's words. */
+function understood({ type, value }: Golden): string {
+  const [, , seq, body] = value as [number, string, number, VerdictBody];
+  const words = [type, seq];
+  if (type === 'verdict') words.push(body.verdict);
+  if (body.reason !== undefined) words.push(body.reason);
+  if (body.final) words.push('final');
+  if (body.serverId) {
+    const { pid, taskId, vnn, uniqueId } = body.serverId;
+    const unique = typeof uniqueId === 'number' ? uniqueId : uniqueId.int;
+    words.push('holder', pid, taskId, vnn, unique);
+  }
+  return words.join(' ');
+}
+
+const packed = linesOf(goldenWire(['messages']));
+for (const { name, hex } of sent) {
+  test(`the module sends these bytes: ${name}`, () => assert.equal(packed.get(name), hex));
+}
+
+test('the module sends no message without golden bytes', () => {
+  assert.deepEqual([...packed.keys()].sort(), sent.map(({ name }) => name).sort());
+});
+
+const parsed = linesOf(goldenWire(['replies'], replies));
+for (const reply of replies) {
+  test(`the module understands: ${reply.name}`, () => {
+    assert.equal(parsed.get(reply.name), understood(reply));
+  });
+}
+
+test('the module refuses what is no reply', () => {
+  const refused = linesOf(goldenWire(['replies'], sent));
+  for (const { name } of sent) assert.equal(refused.get(name), 'refused', name);
+});
+
+for (const seed of [1, 2, 3]) {
+  test(`damaged replies are parsed or refused, and nothing else (seed ${seed})`, () => {
+    const output = goldenWire(['fuzz', String(seed), String(FUZZ_ROUNDS)], replies);
+    const [tried = 0, taken = 0] = (output.match(/\d+/g) ?? []).map(Number);
+    assert.ok(tried > FUZZ_ROUNDS, output);
+    assert.ok(taken > 0 && taken < tried, output);
+  });
+}
+
+test.run();

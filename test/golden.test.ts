@@ -87,13 +87,11 @@ test('the module refuses what is no reply', () => {
   for (const { name } of sent) assert.equal(refused.get(name), 'refused', name);
 });
 
-for (const seed of [1, 2, 3]) {
-  test(`damaged replies are parsed or refused, and nothing else (seed ${seed})`, () => {
-    const output = goldenWire(['fuzz', String(seed), String(FUZZ_ROUNDS)], replies);
-    const [tried = 0, taken = 0] = (output.match(/\d+/g) ?? []).map(Number);
-    assert.ok(tried > FUZZ_ROUNDS, output);
-    assert.ok(taken > 0 && taken < tried, output);
-  });
-}
+test('damaged replies are parsed or refused, and nothing else', () => {
+  const output = goldenWire(['fuzz', '1', String(FUZZ_ROUNDS)], replies);
+  const [tried = 0, taken = 0] = (output.match(/\d+/g) ?? []).map(Number);
+  assert.ok(tried > FUZZ_ROUNDS, output);
+  assert.ok(taken > 0 && taken < tried, output);
+});
 
 test.run();

@@ -17,7 +17,7 @@ import {
 import { basename } from 'node:path';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS, sameDescription } from './lib/dev-samba.js';
-import { LeaseState, newGuid, type Open, Oplock, type OpenOptions } from './lib/smb2/index.js';
+import { LeaseState, newGuid, type Open, type OpenOptions, Oplock } from './lib/smb2/index.js';
 
 const samba = await DevSamba.up();
 const test = suite('resume');

@@ -17,6 +17,7 @@ import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
 import { LmdbStore } from './store/lmdb-store.js';
+import type { ContendBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 10_000;
 
@@ -112,8 +113,17 @@ export class Daemon {
         const ticket = this.#performer.ticket(answer);
         this.#perform(this.#core.claim(now(), { ...claim, ticket }));
       },
+      contend: (contention) => this.#contend(contention),
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
     });
+  }
+
+  async #contend(contention: ContendBody): Promise<number> {
+    // its answer comes behind every report of what happened before
+    await this.#keeper.info();
+    const { drops } = this.#performer.perform(this.#core.contend(now(), contention));
+    await Promise.all(drops.values());
+    return drops.size;
   }
 
   #makeKeeperClient(path: string): KeeperClient {

@@ -36,6 +36,7 @@ export interface Status {
 
 export class DevSamba {
   readonly dir: string;
+  #login: Status | undefined;
   #clients = new Set<Smb2Client>();
 
   private constructor(dir: string) {
@@ -78,12 +79,7 @@ export class DevSamba {
   ctl(...args: string[]): { stdout: string; stderr: string; status: number | null } {
     return spawnSync(
       process.execPath,
-      [
-        join(TOP, 'build/daemon/cli/main.js'),
-        '--run-dir',
-        join(this.dir, 'run'),
-        ...args,
-      ],
+      [join(TOP, 'build/daemon/cli/main.js'), '--run-dir', join(this.dir, 'run'), ...args],
       { encoding: 'utf8' },
     );
   }
@@ -115,7 +111,8 @@ export class DevSamba {
   }
 
   async connect(share: string, options: Partial<ClientOptions> = {}): Promise<Smb2Client> {
-    const { port, user, password } = this.status();
+    this.#login ??= this.status();
+    const { port, user, password } = this.#login;
     const client = await Smb2Client.connect({ port, user, password, share, ...options });
     this.#clients.add(client);
     return client;

@@ -8,8 +8,8 @@ import {
   LeaseState,
   newGuid,
   type Open,
-  Oplock,
   type OpenOptions,
+  Oplock,
   type Smb2Client,
 } from './smb2/index.js';
 

@@ -4,9 +4,10 @@
 
 import type { StatsView } from '../shared/admin.js';
 import type { ServerId } from '../wire/records.js';
-import type { SmbdEvent } from '../wire/smbd.js';
+import type { ContendBody, SmbdEvent } from '../wire/smbd.js';
 import { Admin, AdminError } from './admin.js';
 import { type Claim, Claims } from './claims.js';
+import { contended } from './contention.js';
 import { Context } from './context.js';
 import { count } from './counters.js';
 import type { Effect } from './effects.js';
@@ -71,6 +72,11 @@ export class Core {
 
   claim(now: Moment, claim: Claim): Effect[] {
     return this.#run(now, () => this.#claims.claim(claim));
+  }
+
+  /** The effects hold a drop for each handle that is to be gone before the answer. */
+  contend(now: Moment, body: ContendBody): Effect[] {
+    return this.#run(now, () => contended(this.#context, this.#keeper, body));
   }
 
   keeperListStarted(now: Moment): Effect[] {

@@ -46,6 +46,10 @@ export class KeeperView {
     return this.#entries.has(id);
   }
 
+  isParked(id: string): boolean {
+    return this.#entries.get(id)?.state === 'parked';
+  }
+
   listStarted(): void {
     this.#entries.clear();
     this.#listed = false;

@@ -5,6 +5,7 @@ import type { Message } from '../shared/message.js';
 import type { ServerId } from '../wire/records.js';
 import {
   type ClaimBody,
+  type ContendBody,
   decodeRequest,
   encodeVerdict,
   type SmbdEvent,
@@ -19,6 +20,8 @@ export interface SmbdService {
   /** Resolves when the events are committed; false if they could not be. */
   events(server: ServerId, events: SmbdEvent[]): Promise<boolean>;
   claim(claim: ClaimBody, answer: (verdict: Verdict) => void): void;
+  /** Resolves to the number of handles that ended, when their descriptors are closed. */
+  contend(contention: ContendBody): Promise<number>;
   bad(endpoint: 'smbd', why: string): void;
 }
 
@@ -40,6 +43,9 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
         if (committed) reply('ack', {});
         else reply('error', { code: 'failure', message: 'the store could not be written' });
       });
+      return;
+    case 'contend':
+      void service.contend(request.body).then((ended) => reply('contended', { ended }));
       return;
     case 'claim':
       return service.claim(request.body, (verdict) => reply('verdict', encodeVerdict(verdict)));

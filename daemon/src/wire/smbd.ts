@@ -65,6 +65,13 @@ const requestBodies = {
     stat: fileStat,
     now: uint64,
   }),
+  contend: map({
+    serverId,
+    clientAddress: text,
+    dev: uint64,
+    ino: uint64,
+    alive: list(uint64),
+  }),
 };
 
 type RequestBodies = typeof requestBodies;
@@ -73,6 +80,7 @@ export type SmbdRequest = {
   [T in SmbdRequestType]: { type: T; body: Decoded<RequestBodies[T]> };
 }[SmbdRequestType];
 export type ClaimBody = Decoded<RequestBodies['claim']>;
+export type ContendBody = Decoded<RequestBodies['contend']>;
 
 const requestsByName = new Map<string, Codec<unknown>>(Object.entries(requestBodies));
 

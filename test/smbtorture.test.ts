@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/** What passes without the module passes with it, by Samba's own tests. */
+import { strict as assert } from 'node:assert';
+import { suite } from 'uvu';
+import { DevSamba } from './lib/dev-samba.js';
+import { type Comparison, compare, passes } from './lib/smbtorture.js';
+
+// The suites mostly wait for breaks and timeouts, so three at a time take no
+// longer than the longest, and use no more of a processor than one would.
+const LANES = [
+  ['smb2.replay'],
+  ['smb2.lease'],
+  [
+    'smb2.durable-open',
+    'smb2.durable-v2-open',
+    'smb2.durable-v2-delay',
+    'smb2.lock',
+    'smb2.rename',
+    'smb2.streams',
+    'smb2.create',
+    'smb2.oplock',
+  ],
+];
+const POSIX_LANE = ['smb2.durable-open', 'smb2.durable-v2-open', 'smb2.lock'];
+
+const samba = await DevSamba.up();
+const test = suite('smbtorture');
+const comparisons: { name: string; comparison: Promise<Comparison> }[] = [];
+
+function startLane(suites: string[], shares: { plain: string; durable: string }): void {
+  let before: Promise<unknown> = Promise.resolve();
+  for (const each of suites) {
+    const comparison = before.then(() => compare(samba, each, shares));
+    before = comparison.catch(() => undefined);
+    comparisons.push({ name: `${each} on ${shares.durable}`, comparison });
+  }
+}
+
+for (const lane of LANES) startLane(lane, { plain: 'plain', durable: 'durable' });
+startLane(POSIX_LANE, { plain: 'posix-plain', durable: 'posix' });
+
+const table: string[] = [];
+
+function addRow(name: string, { names, plain, durable, worse, better }: Comparison): void {
+  const passed = (results: Comparison['plain']) => names.filter((n) => passes(results, n)).length;
+  const counts = `${passed(plain)}/${passed(durable)} of ${names.length}`;
+  table.push(`${name.padEnd(34)} ${counts.padEnd(14)} ${worse.length} worse`);
+  if (better.length > 0) table.push(`  better: ${better.map(last).join(' ')}`);
+}
+
+const last = (name: string): string => name.slice(name.lastIndexOf('.') + 1);
+
+for (const { name, comparison } of comparisons) {
+  test(`${name}: what passes without the module passes with it`, async () => {
+    const compared = await comparison;
+    addRow(name, compared);
+    const failures = compared.worse.map((each) => {
+      const { outcome, detail } = compared.durable.get(each) ?? {};
+      return `${each}: ${outcome} ${detail}`;
+    });
+    assert.deepEqual(failures, []);
+    assert.ok(compared.names.some((each) => passes(compared.durable, each)));
+  });
+}
+
+test('nothing is left behind, and smbd did not panic', () => samba.nothingLeft());
+test.after(async () => {
+  console.log(`\n${'suite'.padEnd(34)} passed plain/durable\n${table.join('\n')}`);
+  await samba.down();
+});
+test.run();

@@ -27,7 +27,7 @@ interface VerdictBody {
 }
 
 const FUZZ_ROUNDS = 200_000;
-const REPLIES = ['welcome', 'ack', 'verdict', 'error'];
+const REPLIES = ['welcome', 'ack', 'contended', 'verdict', 'error'];
 const golden: Golden[] = JSON.parse(readFileSync('test/golden/messages.json', 'utf8'));
 const sent = golden.filter(({ type }) => !REPLIES.includes(type));
 const replies = golden.filter(({ type }) => REPLIES.includes(type));

@@ -32,11 +32,9 @@ interface Golden {
   value: unknown;
 }
 
-const golden = JSON.parse(
-  readFileSync(new URL('golden/messages.json', import.meta.url), 'utf8'),
-) as Golden[];
+const golden = JSON.parse(readFileSync('test/golden/messages.json', 'utf8')) as Golden[];
 
-const REQUESTS = ['hello', 'events', 'claim'];
+const REQUESTS = ['hello', 'events', 'contend', 'claim'];
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -65,7 +63,8 @@ function bodyOf(name: string): Body {
 
 test('every message and event of the protocol has golden bytes', () => {
   const messages = new Set(golden.map(({ type }) => type));
-  for (const type of ['hello', 'welcome', 'events', 'ack', 'claim', 'verdict', 'error']) {
+  const types = 'hello welcome events ack contend contended claim verdict error';
+  for (const type of types.split(' ')) {
     assert.ok(messages.has(type), type);
   }
   const events = new Set<string>();

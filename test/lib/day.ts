@@ -21,9 +21,19 @@ export function durableOptions(): OpenOptions {
   };
 }
 
-export function connect(account: Account, old?: Smb2Client): Promise<Smb2Client> {
+const clients = new Set<Smb2Client>();
+
+export async function connect(account: Account, old?: Smb2Client): Promise<Smb2Client> {
   const same = old && { clientGuid: old.clientGuid, previousSessionId: old.session.id };
-  return Smb2Client.connect({ ...account, ...same });
+  const client = await Smb2Client.connect({ ...account, ...same });
+  clients.add(client);
+  return client;
+}
+
+/** However a test ended, none of its clients is left. */
+export async function dropAll(): Promise<void> {
+  for (const client of clients) await client.drop();
+  clients.clear();
 }
 
 async function openDurable(client: Smb2Client): Promise<Open> {

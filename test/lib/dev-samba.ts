@@ -8,7 +8,7 @@
  *     await samba.down(); // checks that nothing was left behind and smbd never panicked
  */
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -110,6 +110,16 @@ export class DevSamba {
     return join(this.dir, 'shares', share, ...names);
   }
 
+  /** One more share, with these lines in smb.conf; smbd is restarted for it. */
+  async addShare(name: string, ...lines: string[]): Promise<void> {
+    mkdirSync(this.sharePath(name), { recursive: true });
+    chmodSync(this.sharePath(name), 0o777);
+    const settings = [`path = ${this.sharePath(name)}`, 'read only = no', ...lines];
+    const section = [`\n[${name}]`, ...settings.map((line) => `\t${line}`), ''];
+    appendFileSync(this.status().smbConf, section.join('\n'));
+    await this.verb('restart', 'smbd');
+  }
+
   async connect(share: string, options: Partial<ClientOptions> = {}): Promise<Smb2Client> {
     this.#login ??= this.status();
     const { port, user, password } = this.#login;
@@ -143,6 +153,17 @@ export class DevSamba {
     return this.until(`the disconnect of ${pathEnd}`, () => {
       return this.handles().find((h) => h.path.endsWith(pathEnd));
     });
+  }
+
+  smbcontrol(...args: (string | number)[]): void {
+    const conf = join(this.dir, 'smb.conf');
+    execFileSync('smbcontrol', [`--configfile=${conf}`, ...args.map(String)]);
+  }
+
+  /** What smbd itself says of its files, those without the module too. */
+  smbstatus(...args: string[]): string {
+    const conf = join(this.dir, 'smb.conf');
+    return String(execFileSync('smbstatus', [`--configfile=${conf}`, ...args]));
   }
 
   smbdLog(): string {

@@ -12,6 +12,8 @@ export type Victim = 'persistd' | 'keeper';
 export interface Fault {
   victim: Victim;
   name: string;
+  /** It does answer, only late: waits are not in vain and may come again. */
+  answers?: true;
   begin(samba: DevSamba): Promise<void>;
   /** The victim is back and well. */
   end(samba: DevSamba): Promise<void>;
@@ -66,6 +68,7 @@ function slow(victim: Victim): Fault {
   return {
     victim,
     name: 'slow',
+    answers: true,
     begin: async (samba) => {
       pid = samba.pid(victim);
       stand();
@@ -81,7 +84,7 @@ function replaced(victim: Victim, manner: string, words: (runDir: string) => str
   let fake: ChildProcess | undefined;
   return {
     victim,
-    name: `replaced by one that is ${manner}`,
+    name: `replaced by a fake, ${manner}`,
     begin: async (samba) => {
       await killed(samba, victim);
       const [program = '', ...rest] = words(join(samba.dir, 'run'));
@@ -103,7 +106,7 @@ function fakePersistd(manner: 'silent' | 'garbage' | 'flood'): Fault {
   return replaced('persistd', manner, (runDir) => [process.execPath, script, runDir]);
 }
 
-function fakeKeeper(manner: 'silent' | 'garbage' | 'stranger'): Fault {
+function fakeKeeper(manner: 'silent' | 'garbage' | 'lavish' | 'stranger'): Fault {
   return replaced('keeper', manner, (runDir) => [resolve('build/test-tools/fake_keeper'), runDir]);
 }
 
@@ -119,5 +122,6 @@ export const FAULTS: Fault[] = [
   slow('keeper'),
   fakeKeeper('silent'),
   fakeKeeper('garbage'),
+  fakeKeeper('lavish'),
   fakeKeeper('stranger'),
 ];

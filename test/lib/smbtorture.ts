@@ -10,6 +10,11 @@ export interface Result {
   detail: string;
 }
 
+export interface Target {
+  samba: DevSamba;
+  share: string;
+}
+
 export type Results = Map<string, Result>;
 
 export interface Comparison {
@@ -37,11 +42,11 @@ export function testsOf(suite: string): string[] {
 }
 
 /** The tests by their names; one that kills or hangs smbtorture hides no other. */
-export async function runTests(samba: DevSamba, share: string, names: string[]): Promise<Results> {
+export async function runTests(target: Target, names: string[]): Promise<Results> {
   const results: Results = new Map();
   let left = names;
   while (left.length > 0) {
-    const { began, died } = await runProcess(samba, share, left, results);
+    const { began, died } = await runProcess(target, left, results);
     left = left.filter((name) => !results.has(name));
     // without an outcome it is the test that ended the process
     const culprit = left.find((name) => name === began) ?? left[0];
@@ -53,8 +58,7 @@ export async function runTests(samba: DevSamba, share: string, names: string[]):
 
 /** Tells the last test begun, and what to say of it if that has no outcome. */
 async function runProcess(
-  samba: DevSamba,
-  share: string,
+  { samba, share }: Target,
   names: string[],
   results: Results,
 ): Promise<{ began: string; died: Result }> {
@@ -114,13 +118,12 @@ async function runProcess(
 
 /** Runs a suite on both shares at the same time. */
 export async function compare(
-  samba: DevSamba,
   suite: string,
-  shares: { plain: string; durable: string },
+  targets: { plain: Target; durable: Target },
 ): Promise<Comparison> {
   const names = testsOf(suite);
   const both = (some: string[]) =>
-    Promise.all([runTests(samba, shares.plain, some), runTests(samba, shares.durable, some)]);
+    Promise.all([runTests(targets.plain, some), runTests(targets.durable, some)]);
   const [plain, durable] = await both(names);
 
   let worse = names.filter((name) => passes(plain, name) && !passes(durable, name));

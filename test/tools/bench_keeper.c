@@ -21,7 +21,7 @@
 #include "../../daemon/keeper/keeper_protocol.h"
 
 /* About what the module's handle record takes. */
-#define RECORD_SIZE 600
+#define RECORD_SIZE 560
 
 union room_for_descriptor {
 	struct cmsghdr align;
@@ -44,7 +44,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* The number makes the cookie. */
+/* The number makes the cookie, which must not be zero. */
 static void request(uint16_t type, uint64_t number, size_t payload, int fd)
 {
 	static uint8_t bytes[RECORD_SIZE];
@@ -63,6 +63,7 @@ static void request(uint16_t type, uint64_t number, size_t payload, int fd)
 
 	memset(&room, 0, sizeof(room));
 	memcpy(header.cookie, &number, sizeof(number));
+	header.cookie[KEEPER_COOKIE_SIZE - 1] = 1;
 	if (fd != -1) {
 		message.msg_control = &room;
 		message.msg_controllen = sizeof(room);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * fake_keeper RUN_DIR silent|garbage|stranger: takes the keeper's place on
+ * fake_keeper RUN_DIR silent|garbage|lavish|stranger: takes the keeper's place on
  * keeper.sock, and is no keeper:
  *
  *   silent    takes connections and packets, never answers
  *   garbage   answers each packet with one that is none, another each time
+ *   lavish    answers each packet as if it were a TAKE, with two descriptors
  *   stranger  answers each TAKE with the descriptor of another file, and all
  *             else with success
  *
@@ -106,7 +107,7 @@ static void put_garbage(int peer, const struct keeper_header *asked)
 	const size_t right = sizeof(struct keeper_header) + sizeof(int32_t);
 	struct packet p = answer_to(asked, 0);
 
-	switch (turn++ % 12) {
+	switch (turn++ % 11) {
 	case 0: /* random bytes */
 		if (getrandom(&p, 200, 0) != 200) {
 			die("getrandom");
@@ -146,10 +147,7 @@ static void put_garbage(int peer, const struct keeper_header *asked)
 	case 9: /* success, and no descriptor */
 		put(peer, &p, right, 0);
 		break;
-	case 10: /* more descriptors than one */
-		put(peer, &p, right, MAX_FDS);
-		break;
-	case 11: /* a refusal of what nobody deposited, with a descriptor */
+	case 10: /* a refusal of what nobody deposited, with a descriptor */
 		p.header.type = KEEPER_REFUSED;
 		memset(p.header.cookie, 0xee, sizeof(p.header.cookie));
 		put(peer, &p, right, 1);
@@ -161,6 +159,13 @@ static bool expects_answer(uint16_t type)
 {
 	return type == KEEPER_PARK || type == KEEPER_TAKE ||
 	       type == KEEPER_QUERY || type == KEEPER_DROP_SYNC;
+}
+
+static void put_descriptors(int peer, const struct keeper_header *asked)
+{
+	struct packet p = answer_to(asked, 0);
+
+	put(peer, &p, sizeof(p.header) + sizeof(int32_t), MAX_FDS);
 }
 
 static void answer_as_stranger(int peer, const struct keeper_header *asked)
@@ -184,6 +189,8 @@ static bool serve(int peer, const char *manner)
 	}
 	if (strcmp(manner, "garbage") == 0) {
 		put_garbage(peer, &p.header);
+	} else if (strcmp(manner, "lavish") == 0) {
+		put_descriptors(peer, &p.header);
 	} else if (strcmp(manner, "stranger") == 0) {
 		answer_as_stranger(peer, &p.header);
 	}
@@ -198,7 +205,8 @@ int main(int argc, char **argv)
 
 	if (argc != 3) {
 		fprintf(stderr,
-			"usage: fake_keeper RUN_DIR silent|garbage|stranger\n");
+			"usage: fake_keeper RUN_DIR "
+			"silent|garbage|lavish|stranger\n");
 		return 2;
 	}
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);

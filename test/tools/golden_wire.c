@@ -22,6 +22,7 @@
 
 #define EVENTS_SEQ 7
 #define CLAIM_SEQ 9
+#define CONTEND_SEQ 11
 #define MAX_REPLIES 64
 
 static const uint8_t cookie[] = "\x00\x01\x02\x03\x04\x05\x06\x07"
@@ -223,6 +224,7 @@ static void print_changes(void)
 
 static void print_messages(void)
 {
+	static const uint32_t alive[] = { 7, UINT32_MAX };
 	msgpack_sbuffer m = { 0 };
 
 	wire_pack_hello(&m, 1, &self, "0.1.0", "4.17.12");
@@ -231,6 +233,14 @@ static void print_messages(void)
 	wire_pack_claim(&m, CLAIM_SEQ, cookie, &other, "data", client_guid,
 			&file_stat, 123456889012345);
 	print_hex("claim", &m);
+	msgpack_sbuffer_clear(&m);
+	wire_pack_contend(&m, CONTEND_SEQ, &self, "192.0.2.8", 2049, 131313,
+			  alive, 2);
+	print_hex("contend", &m);
+	msgpack_sbuffer_clear(&m);
+	wire_pack_contend(&m, CONTEND_SEQ, &self, "2001:db8::7", old_stat.dev,
+			  old_stat.ino, NULL, 0);
+	print_hex("contend, nothing alive", &m);
 	msgpack_sbuffer_clear(&m);
 
 	print_records();
@@ -294,6 +304,7 @@ static void print_reply(const char *name, const struct wire_reply *r)
 		[WIRE_REPLY_WELCOME] = "welcome",
 		[WIRE_REPLY_ACK] = "ack",
 		[WIRE_REPLY_VERDICT] = "verdict",
+		[WIRE_REPLY_CONTENDED] = "contended",
 		[WIRE_REPLY_ERROR] = "error",
 	};
 

@@ -4,6 +4,7 @@
 import type { HandleRecord, ServerId } from '../wire/records.js';
 import type { EventBody, SmbdEvent } from '../wire/smbd.js';
 import type { Context } from './context.js';
+import { count } from './counters.js';
 import { deadlineAfter, type Handle } from './handle.js';
 import type { KeeperView } from './keeper-view.js';
 import { renamed, unlinked } from './names.js';
@@ -130,8 +131,12 @@ export class SmbdEvents {
   }
 
   #resumeFailed(server: ServerId, handle: Handle, body: EventBody<'resumeFailed'>): void {
-    if (body.final) this.#context.end(handle, 'failed', body.reason, { server, drop: true });
-    else this.#context.change(handle, { step: 'refused', server });
+    if (body.final) {
+      this.#context.end(handle, 'failed', body.reason, { server, drop: true });
+    } else if (this.#context.change(handle, { step: 'refused', server })) {
+      count(this.#context.counters.refusals, body.reason);
+      this.#context.publish('refuse', handle, body.reason);
+    }
   }
 
   #close(server: ServerId, handle: Handle, { reason }: EventBody<'close'>): void {

@@ -286,10 +286,10 @@ bool descriptors_ready(void)
 }
 
 /* Waits for the answer to the packet sent last. A status, or an errno. */
-static int await_answer(enum keeper_type type, uint64_t deadline_ns, int *fd)
+static int await_answer(enum keeper_type type, uint64_t deadline_ns,
+			struct packet *p, int *fd)
 {
 	const uint32_t seq = keeper.seq;
-	struct packet p;
 	int status = -ETIMEDOUT;
 
 	while (keeper.fd != -1) {
@@ -306,13 +306,13 @@ static int await_answer(enum keeper_type type, uint64_t deadline_ns, int *fd)
 				clock_monotonic_ns() + KEEPER_RETRY_NS;
 			return -ETIMEDOUT;
 		}
-		while (keeper.fd != -1 && receive_packet(&p, fd)) {
-			if (p.header.type == (KEEPER_REPLY | type) &&
-			    p.header.seq == seq &&
-			    packet_status(&p, &status)) {
+		while (keeper.fd != -1 && receive_packet(p, fd)) {
+			if (p->header.type == (KEEPER_REPLY | type) &&
+			    p->header.seq == seq &&
+			    packet_status(p, &status)) {
 				return status;
 			}
-			handle_unasked(&p, *fd);
+			handle_unasked(p, *fd);
 			*fd = -1;
 		}
 	}
@@ -320,7 +320,8 @@ static int await_answer(enum keeper_type type, uint64_t deadline_ns, int *fd)
 }
 
 static int ask(enum keeper_type type, const uint8_t *cookie,
-	       const void *payload, size_t len, uint64_t deadline_ns, int *fd)
+	       const void *payload, size_t len, uint64_t deadline_ns,
+	       struct packet *answer, int *fd)
 {
 	if (clock_monotonic_ns() < keeper.no_waiting_until_ns ||
 	    !descriptors_ready()) {
@@ -329,7 +330,7 @@ static int ask(enum keeper_type type, const uint8_t *cookie,
 	if (!send_packet(type, cookie, payload, len, -1)) {
 		return -EAGAIN;
 	}
-	return await_answer(type, deadline_ns, fd);
+	return await_answer(type, deadline_ns, answer, fd);
 }
 
 bool descriptors_deposit(const uint8_t *cookie, int fd,
@@ -341,22 +342,55 @@ bool descriptors_deposit(const uint8_t *cookie, int fd,
 
 bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns)
 {
-	const uint8_t reason_disconnect = 0;
+	const uint8_t protect = 0;
+	struct packet answer;
 	int fd = -1;
 
-	return ask(KEEPER_PARK, cookie, &reason_disconnect,
-		   sizeof(reason_disconnect), deadline_ns, &fd) == 0;
+	return ask(KEEPER_PARK, cookie, &protect, sizeof(protect),
+		   deadline_ns, &answer, &fd) == 0;
+}
+
+bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
+				uint64_t *surrogate)
+{
+	const uint8_t protect = 1;
+	struct packet answer;
+	uint32_t tid = 0;
+	int fd = -1;
+
+	if (ask(KEEPER_PARK, cookie, &protect, sizeof(protect), deadline_ns,
+		&answer, &fd) != 0 ||
+	    answer.header.length != sizeof(int32_t) + sizeof(tid)) {
+		return false;
+	}
+	memcpy(&tid, answer.payload + sizeof(int32_t), sizeof(tid));
+	*surrogate = tid;
+	return tid != 0;
 }
 
 int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd)
 {
-	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, fd);
+	struct packet answer;
+	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, &answer,
+			 fd);
 
 	if (status == 0 && *fd == -1) {
 		/* our own table of descriptors is full: MSG_CTRUNC */
 		return -EMFILE;
 	}
 	return status;
+}
+
+bool descriptors_settled(uint64_t dev, uint64_t ino, uint64_t deadline_ns)
+{
+	const uint8_t no_cookie[KEEPER_COOKIE_SIZE] = { 0 };
+	const struct keeper_query query = { .dev = dev, .ino = ino };
+	struct packet answer;
+	int fd = -1;
+
+	/* any question does: the keeper answers in order */
+	return ask(KEEPER_QUERY, no_cookie, &query, sizeof(query),
+		   deadline_ns, &answer, &fd) == 0;
 }
 
 bool descriptors_adopt(const uint8_t *cookie,

@@ -79,19 +79,23 @@ export class Claims {
       this.#context.end(handle, 'expired', 'expired', { server: null, drop: true });
       return refusal('expired', true);
     }
-    if (isModified(claim, disconnect) && policy.modified[handle.record.kind] === 'close') {
+    const modified = isModified(claim, disconnect);
+    if (modified && policy.modified[handle.record.kind] === 'close') {
       this.#context.end(handle, 'failed', 'modified', { server: null, drop: true });
       return refusal('modified', true);
     }
-    this.#grant(claim, handle);
+    this.#grant(claim, handle, modified);
     return null;
   }
 
-  #grant(claim: Claim, handle: Handle): void {
+  /** What a client has cached of a file that was modified must not be trusted. */
+  #grant(claim: Claim, handle: Handle, modified: boolean): void {
     const { effects, now, policy } = this.#context;
     const claimDeadlineNs = now.monotonicNs + BigInt(policy.claimMs) * NS_PER_MS;
     this.#context.change(handle, { step: 'claim', by: claim.serverId, claimDeadlineNs });
-    const verdict: Verdict = { verdict: 'resume', path: handle.record.path };
+    const { path } = handle.record;
+    const levelLost = handle.levelLost || modified;
+    const verdict: Verdict = { verdict: 'resume', path, levelLost };
     effects.push({ effect: 'verdict', ticket: claim.ticket, id: handle.id, verdict });
   }
 

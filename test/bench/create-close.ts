@@ -5,12 +5,12 @@ import { type Pair, percentile } from './figures.js';
 import { cpuMicroseconds } from './processes.js';
 import { FILES, fileName, inTurns, openOptions, type Side } from './side.js';
 
-const ONE_BY_ONE = 1000;
-const AT_ONCE = 3000;
+const ONE_BY_ONE = 300;
+const AT_ONCE = 800;
 const IN_FLIGHT = 16;
 /** Longer than the 20 ms below which the keeper and so persistd never hear of a handle. */
 const HOLD_MS = 30;
-const HELD_ROUNDS = 8;
+const HELD_ROUNDS = 3;
 
 export interface CreateCloseRounds {
   medianUs: Pair[];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** One of the two that are compared: a share, a client on it, the smbd child that serves it. */
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import type { DevSamba } from '../lib/dev-samba.js';
 import {
   Disposition,
@@ -29,7 +29,9 @@ export async function makeSides(samba: DevSamba): Promise<[Side, Side]> {
   for (const name of ['stock', 'module'] as const) {
     const share = SHARES[name];
     for (let index = 0; index < FILES; index += 1) {
-      writeFileSync(samba.sharePath(share, fileName(index)), 'bench', { mode: 0o666 });
+      const path = samba.sharePath(share, fileName(index));
+      writeFileSync(path, 'bench');
+      chmodSync(path, 0o666);
     }
     const connect = () => samba.connect(share);
     const [client, smbdPid] = await newChild(samba.pid('smbd'), connect);

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/**
+ * The benchmark (scripts/bench): the module against stock Samba in the same smbd, on
+ * shares that differ in nothing else, in turns. docs/performance.md has the method.
+ */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
+import { DevSamba } from '../lib/dev-samba.js';
+import {
+  type CreateCloseRounds,
+  createCloseRound,
+  type HeldRounds,
+  heldRound,
+} from './create-close.js';
+import { EventSource } from './events.js';
+import { median } from './figures.js';
+import { machine, renderMachine } from './machine.js';
+import { compared, comparedAt, renderTable, type Section } from './report.js';
+import { type ResumeSamples, resumeRound } from './resume.js';
+import { fileName, makeSides, type Side } from './side.js';
+
+const run = promisify(execFile);
+const RESUMES_PER_ROUND = 8;
+const LIVES = 5000;
+const DEPOSITS = 20_000;
+
+const options = yargs(hideBin(process.argv))
+  .scriptName('bench')
+  .usage('$0 [options]\n\nMeasures what the module costs, against stock Samba.')
+  .option('rounds', { type: 'number', default: 25, describe: 'How often everything is measured' })
+  .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object' })
+  .strict()
+  .parseSync();
+
+function progress(text: string): void {
+  const end = process.stderr.isTTY ? '\r' : '\n';
+  process.stderr.write(`bench: ${text}`.padEnd(60) + end);
+}
+
+async function rounds(what: string, act: (round: number) => Promise<void>): Promise<void> {
+  for (let round = 0; round < options.rounds; round += 1) {
+    progress(`${what}, round ${round + 1} of ${options.rounds}`);
+    await act(round);
+  }
+}
+
+async function createClose(sides: [Side, Side], isDurable: boolean): Promise<Section> {
+  const into: CreateCloseRounds = { medianUs: [], p99Us: [], perSecond: [], smbdCpuUs: [] };
+  const title = isDurable ? 'CREATE+CLOSE, durable v2 with a lease' : 'CREATE+CLOSE, not durable';
+  // the first round warms caches up
+  await createCloseRound(sides, 0, isDurable, {
+    medianUs: [],
+    p99Us: [],
+    perSecond: [],
+    smbdCpuUs: [],
+  });
+  await rounds(title, (round) => createCloseRound(sides, round, isDurable, into));
+  const aims = isDurable
+    ? { cpu: { atMost: 1.15 }, median: { atMost: 60 } }
+    : { rate: { atLeast: 0.98 } };
+  return {
+    title,
+    rows: [
+      compared('rate, 16 in flight', 'per second', into.perSecond, 'ratio', aims.rate),
+      compared('smbd CPU time', 'us', into.smbdCpuUs, 'ratio', aims.cpu),
+      compared('latency, median', 'us', into.medianUs, 'added', aims.median),
+      compared('latency, p99', 'us', into.p99Us, 'added'),
+    ],
+  };
+}
+
+async function held(samba: DevSamba, sides: [Side, Side]): Promise<Section> {
+  const into: HeldRounds = { smbdCpuUs: [], persistdCpuUs: [], keeperCpuUs: [] };
+  const daemons = { persistd: samba.pid('persistd'), keeper: samba.pid('keeper') };
+  const title = 'The same, kept open for 30 ms';
+  await rounds(title, (round) => heldRound(sides, round, daemons, into));
+  return {
+    title,
+    rows: [
+      compared('smbd CPU time', 'us', into.smbdCpuUs, 'ratio'),
+      { what: 'persistd CPU time', unit: 'us', module: median(into.persistdCpuUs) },
+      { what: 'fdkeeper CPU time', unit: 'us', module: median(into.keeperCpuUs) },
+    ],
+  };
+}
+
+async function resume(samba: DevSamba, sides: [Side, Side]): Promise<Section> {
+  const samples: ResumeSamples = { stock: [], module: [] };
+  const title = 'Resume: CREATE with DH2C';
+  await rounds(title, (round) => resumeRound(samba, sides, round, RESUMES_PER_ROUND, samples));
+  return {
+    title,
+    rows: [
+      comparedAt('latency, median', 0.5, samples),
+      comparedAt('latency, p99', 0.99, samples, { atMost: 1000 }),
+    ],
+  };
+}
+
+async function events(samba: DevSamba): Promise<Section> {
+  progress('events into persistd');
+  const source = await EventSource.connect(samba.status().runDir);
+  const alone = await source.rate(LIVES / 10, 1);
+  const batched = await source.rate(LIVES, 20);
+  source.close();
+  return {
+    title: 'Events into persistd, committed and acknowledged',
+    rows: [
+      { what: '4 in a message', unit: 'per second', module: alone },
+      { what: '80 in a message', unit: 'per second', module: batched },
+    ],
+  };
+}
+
+async function deposits(samba: DevSamba): Promise<Section> {
+  progress('deposits with the keeper');
+  const { stdout } = await run('build/test-tools/bench_keeper', [
+    join(samba.status().runDir, 'keeper.sock'),
+    samba.sharePath('durable', fileName(0)),
+    String(DEPOSITS),
+  ]);
+  const figures = JSON.parse(stdout) as Record<
+    'depositNs' | 'depositP99Ns' | 'parkTakeNs' | 'depositsPerSecond',
+    number
+  >;
+  return {
+    title: 'A descriptor in the keeper',
+    rows: [
+      { what: 'deposit, median', unit: 'ns', module: figures.depositNs },
+      { what: 'deposit, p99', unit: 'ns', module: figures.depositP99Ns },
+      { what: 'park and take, median', unit: 'ns', module: figures.parkTakeNs },
+      { what: 'deposit and drop', unit: 'per second', module: figures.depositsPerSecond },
+    ],
+  };
+}
+
+const measuredOn = machine();
+const samba = await DevSamba.up('--log-level', '0');
+try {
+  const sides = await makeSides(samba);
+  const sections = [
+    await createClose(sides, false),
+    await createClose(sides, true),
+    await held(samba, sides),
+    await resume(samba, sides),
+    await events(samba),
+    await deposits(samba),
+  ];
+  progress('done');
+  if (options.json) {
+    console.log(JSON.stringify({ schemaVersion: 1, machine: measuredOn, sections }, null, 2));
+  } else {
+    console.log(`${renderMachine(measuredOn)}\n\n${renderTable(sections)}`);
+  }
+} finally {
+  await samba.down();
+}

@@ -58,7 +58,10 @@ class World {
   readonly stored = new Set<string>();
   readonly live = new Map<string, Modelled>();
   readonly ended = new Set<string>();
-  readonly unanswered = new Map<number, { id: string; pid: number; atMs: number }>();
+  readonly unanswered = new Map<
+    number,
+    { id: string; pid: number; atMs: number; modified: boolean }
+  >();
   readonly owed = new Set<string>();
   readonly ids: string[] = [];
   atMs = 1_000_000;
@@ -132,7 +135,8 @@ class World {
     if (!this.isModelled) return;
     const modelled = this.live.get(asked.id);
     assert.is(modelled?.name, 'disconnected', 'a handle was given to two claimants');
-    assert.is(verdict.levelLost, modelled!.levelLost, 'the verdict and the level');
+    const levelLost = modelled!.levelLost || asked.modified;
+    assert.is(verdict.levelLost, levelLost, 'the verdict and the level');
     modelled!.name = 'claimed';
     modelled!.claimant = asked.pid;
     modelled!.claimUntilMs = this.atMs + CLAIM_MS;
@@ -251,9 +255,10 @@ function step(world: World): void {
     case 3:
     case 4: {
       const ticket = ++world.tickets;
-      world.unanswered.set(ticket, { id, pid, atMs: world.atMs });
       const share = world.random(10) === 0 ? 'other' : 'data';
-      const sizeBytes = world.random(10) === 0 ? 1n : 4096n;
+      const modified = world.random(10) === 0;
+      const sizeBytes = modified ? 1n : 4096n;
+      world.unanswered.set(ticket, { id, pid, atMs: world.atMs, modified });
       const file = stat({ sizeBytes, ino: recordOf(id, pid).ino });
       const { monotonicNs: now } = world.now;
       return world.take(

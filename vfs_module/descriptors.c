@@ -17,6 +17,9 @@
 
 static struct keeper_channel {
 	int fd;
+	struct tevent_context *ev;
+	struct tevent_fd *readable;
+	struct tevent_timer *retry_timer;
 	uint32_t seq;
 	uint64_t no_attempt_until_ns;
 	uint64_t no_waiting_until_ns;
@@ -30,10 +33,39 @@ struct packet {
 	uint8_t payload[KEEPER_MAX_PAYLOAD];
 };
 
-void descriptors_open(const char *run_dir,
+static void drain(void);
+
+static void retry(struct tevent_context *ev, struct tevent_timer *te,
+		  struct timeval now, void *private_data)
+{
+	keeper.retry_timer = NULL;
+	keeper.no_attempt_until_ns = 0;
+	(void)descriptors_ready();
+}
+
+/* An idle smbd child, too, shall deposit its handles with the next keeper. */
+static void schedule_retry(void)
+{
+	if (keeper.retry_timer == NULL) {
+		keeper.retry_timer = tevent_add_timer(
+			keeper.ev, keeper.ev,
+			timeval_current_ofs_msec(KEEPER_RETRY_NS /
+						 CLOCK_NS_PER_MS),
+			retry, NULL);
+	}
+}
+
+static void readable(struct tevent_context *ev, struct tevent_fd *fde,
+		     uint16_t flags, void *private_data)
+{
+	drain();
+}
+
+void descriptors_open(struct tevent_context *ev, const char *run_dir,
 		      const struct descriptors_callbacks *callbacks)
 {
 	if (keeper.run_dir == NULL) {
+		keeper.ev = ev;
 		keeper.run_dir = talloc_strdup(NULL, run_dir);
 		keeper.callbacks = callbacks;
 	}
@@ -53,11 +85,13 @@ static void disconnect(const char *why)
 	if (keeper.fd != -1) {
 		DBG_WARNING("the connection to fdkeeper ended (%s): handles "
 			    "are stock durable ones until it is back\n", why);
+		TALLOC_FREE(keeper.readable);
 		close(keeper.fd);
 		keeper.fd = -1;
 	}
 	unmap_index();
 	keeper.no_attempt_until_ns = clock_monotonic_ns() + KEEPER_RETRY_NS;
+	schedule_retry();
 }
 
 static void map_index(void)
@@ -130,8 +164,11 @@ static bool connect_keeper(void)
 	if (keeper.fd == -1) {
 		DBG_NOTICE("no fdkeeper in %s: %s\n", keeper.run_dir,
 			   strerror(errno));
+		schedule_retry();
 		return false;
 	}
+	keeper.readable = tevent_add_fd(keeper.ev, keeper.ev, keeper.fd,
+					TEVENT_FD_READ, readable, NULL);
 	return true;
 }
 
@@ -179,15 +216,26 @@ static bool send_packet(enum keeper_type type, const uint8_t *cookie,
 	return ret != -1;
 }
 
+/*
+ * The last one that came. The room for one has, for its alignment, room for
+ * two: any other is closed.
+ */
 static int take_fd(struct msghdr *msg)
 {
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	size_t left = 0;
 	int fd = -1;
 
-	if (c != NULL && c->cmsg_level == SOL_SOCKET &&
-	    c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int))) {
-		memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	if (c == NULL || c->cmsg_level != SOL_SOCKET ||
+	    c->cmsg_type != SCM_RIGHTS) {
+		return -1;
+	}
+	for (left = c->cmsg_len - CMSG_LEN(0); left >= sizeof(int);
+	     left -= sizeof(int)) {
+		if (fd != -1) {
+			close(fd);
+		}
+		memcpy(&fd, CMSG_DATA(c) + left - sizeof(int), sizeof(int));
 	}
 	return fd;
 }

@@ -18,7 +18,7 @@ struct descriptors_callbacks {
 };
 
 /* Remembers where the keeper is; connects when something is to be said. */
-void descriptors_open(const char *run_dir,
+void descriptors_open(struct tevent_context *ev, const char *run_dir,
 		      const struct descriptors_callbacks *callbacks);
 
 /*

@@ -6,6 +6,8 @@
 #include "persistd.h"
 #include "timeouts.h"
 
+#include <sys/random.h>
+
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
 
@@ -65,7 +67,11 @@ struct persistent_handle *handle_add(struct vfs_handle_struct *vfs,
 	h->fsp = fsp;
 	h->state = HANDLE_ASKED;
 	h->cookie.durable_version = durable_version;
-	generate_random_buffer(h->cookie.cookie, sizeof(h->cookie.cookie));
+	if (getrandom(h->cookie.cookie, sizeof(h->cookie.cookie), 0) !=
+	    sizeof(h->cookie.cookie)) {
+		generate_random_buffer(h->cookie.cookie,
+				       sizeof(h->cookie.cookie));
+	}
 	DLIST_ADD(handles, h);
 	return h;
 }

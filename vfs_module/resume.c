@@ -368,7 +368,9 @@ static enum resume_outcome verdict_outcome(const struct resume_request *req,
 {
 	DBG_NOTICE("resume of open 0x%08x refused: %s\n",
 		   req->op->global->open_global_id, v->reason);
-	if (strcmp(v->reason, "unknown") == 0) {
+	/* "file": fdkeeper gave us the descriptor of another one */
+	if (strcmp(v->reason, "unknown") == 0 ||
+	    strcmp(v->reason, "file") == 0) {
 		return RESUME_ASK_STOCK;
 	}
 	if (v->have_holder) {

@@ -58,7 +58,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 		GLOBAL_SECTION_SNUM, "persistent", "socket directory",
 		DEFAULT_RUN_DIR);
 
-	descriptors_open(run_dir, &descriptors_callbacks);
+	descriptors_open(sconn->ev_ctx, run_dir, &descriptors_callbacks);
 	(void)descriptors_ready();
 	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
 			&link_callbacks);

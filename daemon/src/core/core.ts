@@ -52,7 +52,7 @@ export class Core {
   constructor(policy: Policy = DEFAULT_POLICY) {
     this.#context = new Context(policy);
     this.#keeper = new KeeperView(this.#context);
-    this.#claims = new Claims(this.#context);
+    this.#claims = new Claims(this.#context, this.#keeper);
     this.#contention = new Contention(this.#context, this.#keeper);
     this.#smbd = new SmbdEvents(this.#context, this.#keeper, this.#contention);
     this.#admin = new Admin(this.#context);

@@ -54,11 +54,11 @@ build/samba.flags: scripts/samba-headers $(wildcard $(SMBD))
 	SMBD=$(SMBD) scripts/samba-headers --cflags > $@
 
 build/fdkeeper: $(KEEPER_OBJECTS)
-	$(CC) $(CFLAGS) -pie $(LDFLAGS) -o $@ $^
+	$(CC) $(CFLAGS) -pie -pthread $(LDFLAGS) -o $@ $^
 
 build/keeper/%.o: daemon/keeper/%.c
 	@mkdir -p $(@D)
-	$(CC) -c $(CFLAGS) -fPIE -D_GNU_SOURCE $(WARNINGS) $(DEPENDENCIES) -o $@ $<
+	$(CC) -c $(CFLAGS) -fPIE -pthread -D_GNU_SOURCE $(WARNINGS) $(DEPENDENCIES) -o $@ $<
 
 build/dev-samba-modules.so: scripts/dev-samba-modules.c
 	@mkdir -p $(@D)

@@ -4,20 +4,47 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Core } from '../daemon/src/core/core.js';
+import { Core, type Displaced } from '../daemon/src/core/core.js';
 import type { Effect } from '../daemon/src/core/effects.js';
 import { isEnded, type Moment, NS_PER_MS } from '../daemon/src/core/handle.js';
 import { DEFAULT_POLICY } from '../daemon/src/core/policy.js';
+import type { HandleKind } from '../daemon/src/shared/handle-view.js';
+import type { HandleRecord } from '../daemon/src/wire/records.js';
 import type { SmbdEvent } from '../daemon/src/wire/smbd.js';
 import { CLIENT_GUID, cookie, keeperEntry, record, server, stat } from './fixtures/handle.js';
 
 const TIMEOUT_MS = 300;
 const CLAIM_MS = 2_000;
 const STEPS = 1_000_000;
+const FILES = 6;
 /** A claim refused for these is refused for good. */
 const ENDED_REASONS = ['expired', 'closed', 'superseded', 'modified'];
 
+/** By its cookie, so that all of a handle's records agree. */
+function kindOf(id: string): HandleKind {
+  return (['durable', 'resilient', 'persistent'] as const)[Number.parseInt(id.slice(-2), 16) % 3]!;
+}
+
+/** A handful of files, two lease keys on each. */
+function recordOf(id: string, pid: number): HandleRecord {
+  const digit = Number.parseInt(id.slice(-3, -1), 16);
+  return record({
+    cookie: id,
+    kind: kindOf(id),
+    serverId: server(pid),
+    timeoutMs: TIMEOUT_MS,
+    ino: 100n + BigInt(digit % FILES),
+    leaseKey: leaseKey(digit),
+    persistentId: BigInt(`0x${id.slice(-6)}`),
+  });
+}
+
+function leaseKey(number: number): string {
+  return `${'c'.repeat(31)}${number % 2}`;
+}
+
 interface Modelled {
+  levelLost: boolean;
   name: 'connected' | 'disconnected' | 'claimed';
   holder: number;
   claimant: number;
@@ -31,7 +58,10 @@ class World {
   readonly stored = new Set<string>();
   readonly live = new Map<string, Modelled>();
   readonly ended = new Set<string>();
-  readonly unanswered = new Map<number, { id: string; pid: number; atMs: number }>();
+  readonly unanswered = new Map<
+    number,
+    { id: string; pid: number; atMs: number; modified: boolean }
+  >();
   readonly owed = new Set<string>();
   readonly ids: string[] = [];
   atMs = 1_000_000;
@@ -105,6 +135,8 @@ class World {
     if (!this.isModelled) return;
     const modelled = this.live.get(asked.id);
     assert.is(modelled?.name, 'disconnected', 'a handle was given to two claimants');
+    const levelLost = modelled!.levelLost || asked.modified;
+    assert.is(verdict.levelLost, levelLost, 'the verdict and the level');
     modelled!.name = 'claimed';
     modelled!.claimant = asked.pid;
     modelled!.claimUntilMs = this.atMs + CLAIM_MS;
@@ -125,6 +157,7 @@ class World {
     for (const id of this.ids) {
       const handle = this.core.table.live(id);
       assert.is(handle?.state.name, this.live.get(id)?.name, id);
+      assert.is(handle?.levelLost, this.live.get(id)?.levelLost, id);
       if (handle?.state.name === 'disconnected') {
         assert.ok(handle.state.disconnect.deadlineNs > this.now.monotonicNs, 'expired late');
       }
@@ -147,6 +180,43 @@ function retire(world: World, id: string): void {
   world.event(Number(holder.pid), { type: 'close', body: { cookie: id, reason: 'close' } });
 }
 
+/** Somebody comes for a file: whoever is in the way ends or loses its level. */
+function come(world: World, pid: number): void {
+  const ino = 100n + BigInt(world.random(FILES));
+  const opener = { serverId: server(pid), clientAddress: '192.0.2.9', dev: 2049n, ino };
+  const away = [...world.live].filter(
+    ([id, { name }]) => name !== 'connected' && recordOf(id, 1).ino === ino,
+  );
+  const isWaiting = (modelled: Modelled): boolean => modelled.name === 'disconnected';
+  let displaced: Displaced;
+  let expected: string[];
+  if (world.random(2) === 0) {
+    const key = leaseKey(world.random(2));
+    const body = { ...opener, clientGuid: CLIENT_GUID, leaseKey: key, createGuid: null };
+    displaced = world.core.arrive(world.now, body);
+    expected = away
+      .filter(([id, modelled]) => isWaiting(modelled) && recordOf(id, 1).leaseKey === key)
+      .map(([id]) => id);
+  } else {
+    const accessMask = world.random(3) === 0 ? 0x80 : 0x81;
+    const alive = away.slice(0, 1).map(([id]) => recordOf(id, 1).persistentId);
+    displaced = world.core.contend(world.now, { ...opener, accessMask, alive });
+    for (const [id, modelled] of away) {
+      if (accessMask !== 0x80 && kindOf(id) !== 'durable') modelled.levelLost = true;
+    }
+    expected = away
+      .slice(1)
+      .filter(([id, modelled]) => isWaiting(modelled) && kindOf(id) === 'durable')
+      .map(([id]) => id);
+  }
+  const ended = displaced.ended.map(({ id }) => id);
+  if (world.isModelled) assert.equal(ended.sort(), expected.sort(), 'who had to give way');
+  for (const id of ended) {
+    assert.ok(displaced.effects.some((effect) => effect.effect === 'drop' && effect.id === id));
+  }
+  world.take(displaced.effects);
+}
+
 /** One random thing; the model says what it should come to. */
 function step(world: World): void {
   if (world.random(8) === 0) return world.pass(world.random(LONGEST_STEP_MS));
@@ -158,18 +228,18 @@ function step(world: World): void {
   const pid = 1 + world.random(SERVERS);
   const modelled = world.live.get(id);
   const isOver = world.ended.has(id);
-  switch (world.random(7)) {
+  switch (world.random(8)) {
     case 0:
     case 1: {
       const type = world.random(2) === 0 ? 'grant' : 'resumed';
-      const body = record({ cookie: id, serverId: server(pid), timeoutMs: TIMEOUT_MS });
+      const body = recordOf(id, pid);
       const mayHold =
         modelled === undefined
           ? !isOver
           : modelled.name === 'disconnected' ||
             pid === (modelled.name === 'claimed' ? modelled.claimant : modelled.holder);
       if (mayHold) {
-        const blank = { claimant: 0, deadlineMs: 0, claimUntilMs: 0 };
+        const blank = { claimant: 0, deadlineMs: 0, claimUntilMs: 0, levelLost: false };
         world.live.set(id, { name: 'connected', holder: pid, ...blank });
       }
       return world.event(pid, { type, body });
@@ -185,9 +255,11 @@ function step(world: World): void {
     case 3:
     case 4: {
       const ticket = ++world.tickets;
-      world.unanswered.set(ticket, { id, pid, atMs: world.atMs });
       const share = world.random(10) === 0 ? 'other' : 'data';
-      const file = stat({ sizeBytes: world.random(10) === 0 ? 1n : 4096n });
+      const modified = world.random(10) === 0;
+      const sizeBytes = modified ? 1n : 4096n;
+      world.unanswered.set(ticket, { id, pid, atMs: world.atMs, modified });
+      const file = stat({ sizeBytes, ino: recordOf(id, pid).ino });
       const { monotonicNs: now } = world.now;
       return world.take(
         world.core.claim(world.now, {
@@ -210,6 +282,8 @@ function step(world: World): void {
         body: { cookie: id, reason: 'because', final },
       });
     }
+    case 6:
+      return world.random(2) === 0 ? come(world, pid) : undefined;
     default:
       if (world.random(4) > 0) return;
       return world.event(pid, { type: 'close', body: { cookie: id, reason: 'close' } });
@@ -229,7 +303,9 @@ test('a million random events leave the table as the model has it', () => {
   const stats = world.core.stats();
   const failures = Object.values(stats.failures).reduce((sum, each) => sum + each, 0);
   assert.is(stats.expiries + stats.closes + stats.supersedes + failures, world.ended.size);
-  for (const many of [stats.expiries, stats.closes, failures, stats.illegal_transitions]) {
+  const { expiries, closes, supersedes, illegal_transitions: illegal } = stats;
+
+  for (const many of [expiries, closes, supersedes, failures, illegal]) {
     assert.ok(many > 1_000, 'the test does not reach everything');
   }
 });

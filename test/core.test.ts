@@ -8,8 +8,9 @@ import type { Effect } from '../daemon/src/core/effects.js';
 import { type Moment, NS_PER_MS } from '../daemon/src/core/handle.js';
 import { DEFAULT_POLICY } from '../daemon/src/core/policy.js';
 import { handleView } from '../daemon/src/core/view.js';
+import type { HandleView } from '../daemon/src/shared/handle-view.js';
 import type { FileStat, HandleRecord } from '../daemon/src/wire/records.js';
-import type { SmbdEvent, Verdict } from '../daemon/src/wire/smbd.js';
+import type { ArriveBody, ContendBody, SmbdEvent, Verdict } from '../daemon/src/wire/smbd.js';
 import { CLIENT_GUID, cookie, keeperEntry, record, server, stat } from './fixtures/handle.js';
 
 const ID = cookie(1);
@@ -77,8 +78,45 @@ class Bench {
     return verdictIn(effects);
   }
 
-  resumed(pid: number): void {
-    this.events(pid, { type: 'resumed', body: record({ serverId: server(pid) }) });
+  resumed(pid: number, changes: Partial<HandleRecord> = {}): void {
+    this.events(pid, { type: 'resumed', body: record({ serverId: server(pid), ...changes }) });
+  }
+
+  /** The ids of those that ended. */
+  arrive(changes: Partial<ArriveBody> = {}): string[] {
+    const body: ArriveBody = {
+      ...opener(9),
+      clientGuid: CLIENT_GUID,
+      leaseKey: null,
+      createGuid: null,
+      ...changes,
+    };
+    const { ended, effects } = this.core.arrive(this.now, body);
+    this.did(effects);
+    return ended.map(({ id }) => id);
+  }
+
+  contend(changes: Partial<ContendBody> = {}): string[] {
+    const body: ContendBody = { ...opener(9), accessMask: 0x12019f, alive: [], ...changes };
+    const { ended, effects } = this.core.contend(this.now, body);
+    this.did(effects);
+    return ended.map(({ id }) => id);
+  }
+
+  conflict(status: string, ino = 100n): void {
+    const body = { dev: 2049n, ino, clientAddress: '192.0.2.9', status };
+    this.events(9, { type: 'conflict', body });
+  }
+
+  /** The reasons of what was published of this name. */
+  published(name: string): (string | undefined)[] {
+    return this.effects.flatMap((effect) =>
+      effect.effect === 'publish' && effect.event.event === name ? [effect.event.reason] : [],
+    );
+  }
+
+  view(id = ID): HandleView {
+    return handleView((this.core.table.live(id) ?? this.core.table.ended(id))!, this.now);
   }
 
   close(pid: number, reason = 'close'): void {
@@ -105,6 +143,10 @@ class Bench {
   }
 }
 
+function opener(pid: number) {
+  return { serverId: server(pid), clientAddress: '192.0.2.9', dev: 2049n, ino: 100n };
+}
+
 function verdictIn(effects: Effect[]): Verdict | null {
   for (const effect of effects) if (effect.effect === 'verdict') return effect.verdict;
   return null;
@@ -124,7 +166,8 @@ lifecycle('a client that comes back in time gets its handle', () => {
   bench.disconnect();
   assert.is(bench.state(), 'disconnected');
   bench.wait(59n * SECOND);
-  assert.equal(bench.claim(), { verdict: 'resume', path: '/srv/data/file.txt' });
+  const path = '/srv/data/file.txt';
+  assert.equal(bench.claim(), { verdict: 'resume', path, levelLost: false });
   assert.is(bench.state(), 'claimed');
   bench.resumed(2);
   assert.is(bench.state(), 'connected');
@@ -359,7 +402,7 @@ claims('the verdict names where the file is now', () => {
   bench.events(7, { type: 'rename', body: { ...file, from, to: '/srv/data/d/new.txt' } });
   const directory = { dev: 2049n, ino: 7n, isDirectory: true };
   bench.events(7, { type: 'rename', body: { ...directory, from: '/srv/data/d', to: '/srv/e' } });
-  assert.equal(bench.claim(), { verdict: 'resume', path: '/srv/e/new.txt' });
+  assert.equal(bench.claim(), { verdict: 'resume', path: '/srv/e/new.txt', levelLost: false });
 });
 
 claims('an unlinked file is marked, another name of it is not', () => {
@@ -532,6 +575,184 @@ keeper('a dead smbd child whose handle nobody watches is noticed', () => {
 });
 
 keeper.run();
+
+const contention = suite<Context>('contention');
+
+const KEY = 'c3'.repeat(16);
+const CREATE = 'b2'.repeat(16);
+const OTHER = 'ee'.repeat(16);
+
+for (const [how, changes, opens] of [
+  ['lease key', { leaseKey: KEY }, { leaseKey: KEY }],
+  ['create GUID', { leaseKey: null, oplock: 9 }, { createGuid: CREATE }],
+] as const) {
+  for (const kind of ['durable', 'resilient', 'persistent'] as const) {
+    contention(`a client that opens anew with its ${how} ends its ${kind} handle`, () => {
+      const bench = new Bench();
+      bench.grant({ kind, ...changes });
+      bench.disconnect();
+      assert.equal(bench.arrive(opens), [ID]);
+      assert.equal([bench.state(), bench.reason()], ['superseded', 'own orphan']);
+      assert.ok(bench.dropped());
+    });
+  }
+}
+
+for (const [what, opens] of [
+  ['another client', { clientGuid: OTHER, leaseKey: KEY, createGuid: CREATE }],
+  ['another lease key and create GUID', { leaseKey: OTHER, createGuid: OTHER }],
+  ['neither', {}],
+  ['another file', { ino: 101n, leaseKey: KEY, createGuid: CREATE }],
+] as const) {
+  contention(`an arrival with ${what} ends nothing`, () => {
+    const bench = new Bench();
+    bench.grant();
+    bench.disconnect();
+    assert.equal(bench.arrive(opens), []);
+    assert.is(bench.state(), 'disconnected');
+  });
+}
+
+contention('no create GUID is not the same as no create GUID', () => {
+  const bench = new Bench();
+  const none = '00'.repeat(16);
+  bench.grant({ durableVersion: 1, createGuid: none, leaseKey: null, oplock: 9 });
+  bench.disconnect();
+  assert.equal(bench.arrive({ createGuid: none }), []);
+});
+
+contention('what is connected or being resumed is no orphan', () => {
+  const bench = new Bench();
+  const own = { leaseKey: KEY, createGuid: CREATE };
+  bench.grant();
+  assert.equal(bench.arrive(own), []);
+  bench.disconnect();
+  bench.claim();
+  assert.equal(bench.arrive(own), []);
+  assert.is(bench.state(), 'claimed');
+});
+
+contention('an orphan of which only the keeper has told so far ends too', () => {
+  const bench = new Bench();
+  bench.keeperLists([ID, 'held']);
+  bench.grant();
+  bench.did(bench.core.keeperEntry(bench.now, keeperEntry(ID, 'parked', { since: bench.now })));
+  assert.equal(bench.arrive({ leaseKey: KEY }), [ID]);
+});
+
+contention('a durable handle ends unless smbd still has its open', () => {
+  const bench = new Bench();
+  bench.grant();
+  bench.grant({ cookie: cookie(2), persistentId: 2n });
+  bench.disconnect();
+  bench.disconnect(1, cookie(2));
+  assert.equal(bench.contend({ alive: [2n] }), [ID]);
+  assert.equal([bench.state(), bench.reason()], ['superseded', 'opened by 192.0.2.9']);
+  assert.is(bench.state(cookie(2)), 'disconnected');
+  assert.not(bench.view(cookie(2)).level_lost);
+});
+
+for (const kind of ['resilient', 'persistent'] as const) {
+  contention(`a ${kind} handle stays, and loses its level once`, () => {
+    const bench = new Bench();
+    bench.grant({ kind });
+    bench.disconnect();
+    assert.equal(bench.contend(), []);
+    assert.equal(bench.contend(), []);
+    assert.equal(bench.published('level-lost'), ['opened by 192.0.2.9']);
+    assert.ok(bench.view().level_lost);
+    const path = '/srv/data/file.txt';
+    assert.equal(bench.claim(), { verdict: 'resume', path, levelLost: true });
+    bench.resumed(2, { kind, leaseState: 0 });
+    assert.not(bench.view().level_lost);
+  });
+}
+
+contention('an open for attributes costs no level', () => {
+  const bench = new Bench();
+  bench.grant({ kind: 'resilient' });
+  bench.disconnect();
+  bench.contend({ accessMask: 0x0012_0180 });
+  assert.not(bench.view().level_lost);
+  bench.contend({ accessMask: 0x8000_0000 });
+  assert.ok(bench.view().level_lost, 'GENERIC_READ');
+});
+
+contention('what has no oplock or lease has none to lose', () => {
+  const bench = new Bench();
+  bench.grant({ kind: 'resilient', leaseKey: null, oplock: 0, leaseState: 0 });
+  bench.disconnect();
+  bench.contend();
+  assert.not(bench.view().level_lost);
+  assert.equal(bench.published('level-lost'), []);
+});
+
+contention('a level that is lost while its owner resumes in vain stays lost', () => {
+  const bench = new Bench();
+  bench.grant({ kind: 'resilient' });
+  bench.disconnect();
+  bench.claim();
+  bench.contend();
+  bench.events(2, { type: 'resumeFailed', body: { cookie: ID, reason: 'busy', final: false } });
+  const verdict = bench.claim({ pid: 3 });
+  assert.ok(verdict?.verdict === 'resume' && verdict.levelLost);
+});
+
+contention('a grant that is older than the loss does not undo it', () => {
+  const bench = new Bench();
+  bench.keeperLists([ID, 'held']);
+  bench.grant({ kind: 'resilient' });
+  bench.did(bench.core.keeperEntry(bench.now, keeperEntry(ID, 'parked', { since: bench.now })));
+  bench.contend();
+  bench.grant({ kind: 'resilient' });
+  assert.ok(bench.view().level_lost);
+  bench.did(bench.core.keeperEntry(bench.now, keeperEntry(ID, 'held')));
+  bench.grant({ kind: 'resilient' });
+  assert.not(bench.view().level_lost);
+});
+
+contention('conflicts are counted with the handles that are away, and told', () => {
+  const bench = new Bench();
+  bench.grant({ kind: 'resilient' });
+  bench.conflict('SHARING_VIOLATION');
+  assert.equal([bench.view().refused_others, bench.view().last_refused], [0, null]);
+  bench.disconnect();
+  bench.conflict('SHARING_VIOLATION');
+  bench.conflict('SHARING_VIOLATION', 101n);
+  bench.conflict('LOCK_NOT_GRANTED');
+  const { refused_others, last_refused } = bench.view();
+  assert.is(refused_others, 2);
+  assert.match(last_refused!, /^192\.0\.2\.9 \(LOCK_NOT_GRANTED\) at 20\d\d-\S+Z$/);
+  assert.equal(bench.published('conflict'), [
+    'SHARING_VIOLATION for 192.0.2.9',
+    'LOCK_NOT_GRANTED for 192.0.2.9',
+  ]);
+});
+
+contention('a durable handle is made resilient, with another timeout, by a grant', () => {
+  const bench = new Bench();
+  bench.grant();
+  bench.grant({ kind: 'resilient', timeoutMs: 120_000 });
+  assert.is(bench.view().kind, 'resilient');
+  assert.equal(bench.published('grant'), [undefined, 'durable to resilient']);
+  bench.grant({ kind: 'resilient', timeoutMs: 90_000 });
+  assert.is(bench.published('grant').length, 2);
+  assert.is(bench.core.stats().illegal_transitions, 0);
+  bench.disconnect();
+  bench.wait(89_999n);
+  assert.is(bench.state(), 'disconnected');
+  bench.wait(1n);
+  assert.is(bench.state(), 'expired');
+});
+
+contention('a resilient handle whose file changed is resumed', () => {
+  const bench = new Bench();
+  bench.grant({ kind: 'resilient' });
+  bench.disconnect();
+  assert.is(bench.claim({ stat: stat({ sizeBytes: 1n }) })?.verdict, 'resume');
+});
+
+contention.run();
 
 const admin = suite<Context>('admin');
 

@@ -23,11 +23,13 @@ interface VerdictBody {
   verdict: string;
   reason?: string;
   final?: boolean;
+  levelLost?: boolean;
+  ended?: number[] | number;
   serverId?: ServerId;
 }
 
 const FUZZ_ROUNDS = 200_000;
-const REPLIES = ['welcome', 'ack', 'contended', 'verdict', 'error'];
+const REPLIES = ['welcome', 'ack', 'arrived', 'contended', 'verdict', 'error'];
 const golden: Golden[] = JSON.parse(readFileSync('test/golden/messages.json', 'utf8'));
 const sent = golden.filter(({ type }) => !REPLIES.includes(type));
 const replies = golden.filter(({ type }) => REPLIES.includes(type));
@@ -55,7 +57,9 @@ function linesOf(output: string): Map<string, string> {
 function understood({ type, value }: Golden): string {
   const [, , seq, body] = value as [number, string, number, VerdictBody];
   const words = [type, seq];
+  if (Array.isArray(body.ended)) words.push(...body.ended.flatMap((id) => ['ended', id]));
   if (type === 'verdict') words.push(body.verdict);
+  if (body.levelLost) words.push('level-lost');
   if (body.reason !== undefined) words.push(body.reason);
   if (body.final) words.push('final');
   if (body.serverId) {

@@ -45,6 +45,7 @@ const HANDLE_KEYS = [
   ...['lease_key', 'oplock', 'lease_state', 'fileid', 'server_id', 'access_mask', 'sharemode'],
   ...['opened_at', 'disconnected_at', 'expires_at', 'expires_in_ms', 'timeout_ms', 'locks'],
   ...['retained', 'orphan', 'unlinked', 'reason', 'resumes'],
+  ...['level_lost', 'refused_others', 'last_refused'],
 ].sort();
 
 type Result = { exitCode: number | null; stdout: string; stderr: string };
@@ -185,10 +186,10 @@ persistctl('lists what waits for its client, and everything with --all', async (
   assert.is(exitCode, 0);
   const [header = '', line = '', ...rest] = stdout.trimEnd().split('\n');
   assert.equal(rest, []);
-  assert.match(header, /^ID +SHARE +USER +CLIENT +EXPIRES +FILE$/);
+  assert.match(header, /^ID +KIND +SHARE +USER +CLIENT +EXPIRES +FILE$/);
   assert.match(
     line,
-    /^d0222222 +durable +alice +192\.0\.2\.17 +in \d+ min.* reports\/2026\/report.docx$/,
+    /^d0222222 +durable +durable +alice +192\.0\.2\.17 +in \d+ min.* rep.*\.docx$/,
   );
 
   const bare = await ctl(world, 'list', '--no-header', '--all');
@@ -242,6 +243,7 @@ persistctl('tables fit 80 columns and escape what could drive the terminal', asy
     user: `DOMAIN\\${'long.user.name'.repeat(4)}`,
     share: 'a-share-with-a-very-long-name',
     clientAddress: '2001:db8:85a3:1234:5678:8a2e:370:7334',
+    kind: 'persistent',
   });
   const away = disconnect(HOSTILE);
   await send(world, { type: 'grant', body: hostile }, {
@@ -267,6 +269,9 @@ persistctl('shows one handle by a unique prefix of its id', async (world) => {
   assert.is(text.exitCode, 0);
   assert.match(text.stdout, `Id            ${WAITING}`);
   assert.match(text.stdout, 'File          /srv/durable/reports/2026/report.docx');
+  assert.match(text.stdout, /^Share mode +RWD \(others may read, write, delete\)$/m);
+  assert.match(text.stdout, /^Locks +none$/m);
+  assert.match(text.stdout, /^Oplock +BATCH$/m);
   const { handle } = JSON.parse((await ctl(world, 'show', 'd02', '--json')).stdout);
   assert.equal(Object.keys(handle).sort(), HANDLE_KEYS);
 });
@@ -343,6 +348,30 @@ persistctl('counts', async (world) => {
   assert.is(stats.disconnects, 3);
   assert.is(stats.handles.state.connected, 1);
   assert.match((await ctl(world, 'stats')).stdout, /^ {2}grants +4$/m);
+});
+
+persistctl('tells what a handle protects and whom it kept from the file', async (world) => {
+  const cookie = 'e1'.padEnd(32, '7');
+  const lease = { leaseKey: 'a'.repeat(32), oplock: 0xff, leaseState: 7 };
+  const body = record(cookie, { kind: 'resilient', shareAccess: 1, ...lease });
+  const { dev, ino } = body;
+  const conflict = { dev, ino, clientAddress: '192.0.2.9', status: 'LOCK_NOT_GRANTED' };
+  await send(
+    world,
+    { type: 'grant', body },
+    { type: 'lock', body: { cookie, start: 5n, count: 10n, exclusive: true } },
+    disconnect(cookie),
+    { type: 'conflict', body: conflict },
+  );
+  const { stdout } = await ctl(world, 'show', 'e1');
+  assert.match(stdout, /^Kind +resilient, opened as durable v2$/m);
+  assert.match(stdout, /^Share mode +R \(others may read\)$/m);
+  assert.match(stdout, /^Locks +exclusive 10 bytes at 5$/m);
+  assert.match(stdout, /^Oplock +LEASE RWH$/m);
+  assert.match(stdout, /^Refused +once 192\.0\.2\.9 \(LOCK_NOT_GRANTED\) at 20/m);
+  const wide = await ctl(world, 'list', '--wide');
+  assert.match(wide.stdout, / resilient .* R, 1 lock, RWH +1 +\/srv/);
+  await ctl(world, 'close', 'e1');
 });
 
 for (const json of [false, true]) {

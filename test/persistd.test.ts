@@ -12,7 +12,7 @@ import type { InfoView, StatsView } from '../daemon/src/shared/admin.js';
 import type { HandleView } from '../daemon/src/shared/handle-view.js';
 import { encodeMessage, pack } from '../daemon/src/shared/message.js';
 import { type HandleRecord, handleRecord } from '../daemon/src/wire/records.js';
-import type { SmbdEvent } from '../daemon/src/wire/smbd.js';
+import { encodeRequest, type SmbdEvent, type SmbdRequest } from '../daemon/src/wire/smbd.js';
 import { CLIENT_GUID, cookie, record, server, stat } from './fixtures/handle.js';
 import { Persistd, Requester, Smbd, Watch } from './fixtures/persistd.js';
 import { Keeper } from './lib/keeper-parts.js';
@@ -392,6 +392,100 @@ keeperTest(
       assert.is((await stats(world)).keeper_reconnects, 1);
     } finally {
       fake.close();
+    }
+  },
+);
+
+/** Another smbd child comes for the file of `record()`. */
+function come(smbd: Smbd, request: SmbdRequest): ReturnType<Smbd['request']> {
+  return smbd.request(request.type, encodeRequest(request));
+}
+
+function openerOf(smbd: Smbd) {
+  const { dev, ino } = record();
+  return { serverId: smbd.server, clientAddress: '192.0.2.9', dev, ino };
+}
+
+/**
+ * Deposited by a child that then lost its client: the keeper knows, persistd
+ * has not been told.
+ */
+async function parked(world: World, keeper: Keeper, changes: Partial<HandleRecord>, how = 0) {
+  const child = await keeper.client();
+  const smbd = new Smbd(world.persistd, child.pid);
+  await child.run('deposit', ID, PATH, 'r');
+  await smbd.events(grant({ serverId: smbd.server, ...changes }));
+  const { surrogate } = await child.run('park', ID, how);
+  return { smbd, surrogate: Number(surrogate) };
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+keeperTest('a forgetful client has its own orphan out of its way', async (world, keeper) => {
+  const { smbd, surrogate } = await parked(world, keeper, { kind: 'resilient' }, 1);
+  try {
+    assert.ok(exists(surrogate));
+    const { leaseKey, clientGuid } = record();
+    const own = { ...openerOf(world.smbd), clientGuid, leaseKey, createGuid: null };
+    const stranger = { ...own, clientGuid: 'ee'.repeat(16) };
+    const spared = await come(world.smbd, { type: 'arrive', body: stranger });
+    assert.equal([spared.type, spared.body['ended']], ['arrived', []]);
+    assert.ok(exists(surrogate));
+    const answer = await come(world.smbd, { type: 'arrive', body: own });
+    assert.not(exists(surrogate), 'what protected it was there when the answer came');
+    assert.equal([answer.type, answer.body['ended']], ['arrived', [1]]);
+    assert.is((await info(world)).keeper!.used, 0);
+    const [handle] = await handles(world, true);
+    assert.equal([handle!.state, handle!.reason], ['superseded', 'own orphan']);
+  } finally {
+    smbd.close();
+  }
+});
+
+keeperTest('a contended durable handle is gone when it is answered', async (world, keeper) => {
+  const { smbd } = await parked(world, keeper, {});
+  try {
+    const body = { ...openerOf(world.smbd), accessMask: 0x81, alive: [] };
+    const alive = { ...body, alive: [record().persistentId] };
+    assert.is((await come(world.smbd, { type: 'contend', body: alive })).body['ended'], 0);
+    const answer = await come(world.smbd, { type: 'contend', body });
+    assert.equal([answer.type, answer.body['ended']], ['contended', 1]);
+    assert.is((await info(world)).keeper!.used, 0);
+  } finally {
+    smbd.close();
+  }
+});
+
+keeperTest(
+  'a contended resilient handle stays protected, and its level lost, whoever dies',
+  async (world, keeper) => {
+    const { smbd, surrogate } = await parked(world, keeper, { kind: 'resilient' }, 1);
+    try {
+      await smbd.events(disconnect());
+      const body = { ...openerOf(world.smbd), accessMask: 0x81, alive: [] };
+      const answer = await come(world.smbd, { type: 'contend', body });
+      assert.is(answer.body['ended'], 0);
+      await world.persistd.end('SIGKILL');
+      assert.ok(exists(surrogate));
+      await world.persistd.start();
+      const { dev, ino } = record();
+      const conflict = { dev, ino, clientAddress: '192.0.2.9', status: 'SHARING_VIOLATION' };
+      await world.smbd.events({ type: 'conflict', body: conflict });
+      const [handle] = await handles(world);
+      assert.equal([handle!.kind, handle!.state], ['resilient', 'disconnected']);
+      assert.equal([handle!.level_lost, handle!.refused_others], [true, 1]);
+      assert.match(handle!.last_refused!, /^192\.0\.2\.9 \(SHARING_VIOLATION\) at /);
+      const verdict = await world.smbd.claim();
+      assert.equal([verdict.body['verdict'], verdict.body['levelLost']], ['resume', true]);
+    } finally {
+      smbd.close();
     }
   },
 );

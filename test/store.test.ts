@@ -45,6 +45,9 @@ function handle(state: State, id = ID): Handle {
     locks: [{ start: 2n ** 63n, count: 7n, exclusive: true }],
     retained: true,
     unlinked: true,
+    levelLost: true,
+    refusedOthers: 2,
+    lastRefused: '192.0.2.9 (SHARING_VIOLATION) at 2025-11-21T09:00:00.000Z',
     resumes: 3,
   };
 }
@@ -179,6 +182,25 @@ storeTest('a store of a newer schema is refused and left as it is', async (direc
   const before = readFileSync(join(directory, 'data.mdb'));
   assert.throws(() => new LmdbStore(directory, BOOT), refused(/schema version 2.*knows 1/));
   assert.ok(readFileSync(join(directory, 'data.mdb')).equals(before));
+});
+
+storeTest('a record of before levels could be lost has lost none', async (directory) => {
+  const written = unpack(encodeHandle(handle({ name: 'connected' }), BOOT));
+  assert.ok(isMap(written));
+  const {
+    levelLost: _,
+    refusedOthers: __,
+    lastRefused: ___,
+    ...older
+  } = written as object as {
+    [key: string]: unknown;
+  };
+  const environment = open({ path: directory, noSubdir: false, encoding: 'binary' });
+  await environment.openDB({ name: 'handles', encoding: 'binary' }).put(ID, pack(older));
+  await environment.close();
+  const [restored] = await load(directory);
+  const { levelLost, refusedOthers, lastRefused } = restored!.handle;
+  assert.equal([levelLost, refusedOthers, lastRefused], [false, 0, null]);
 });
 
 storeTest('a record of a newer schema, or a damaged one, is refused', async (directory) => {

@@ -34,7 +34,7 @@ interface Golden {
 
 const golden = JSON.parse(readFileSync('test/golden/messages.json', 'utf8')) as Golden[];
 
-const REQUESTS = ['hello', 'events', 'contend', 'claim'];
+const REQUESTS = ['hello', 'events', 'claim', 'arrive', 'contend'];
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -63,8 +63,8 @@ function bodyOf(name: string): Body {
 
 test('every message and event of the protocol has golden bytes', () => {
   const messages = new Set(golden.map(({ type }) => type));
-  const types = 'hello welcome events ack contend contended claim verdict error';
-  for (const type of types.split(' ')) {
+  const replies = ['welcome', 'ack', 'verdict', 'arrived', 'contended', 'error'];
+  for (const type of [...REQUESTS, ...replies]) {
     assert.ok(messages.has(type), type);
   }
   const events = new Set<string>();
@@ -75,7 +75,9 @@ test('every message and event of the protocol has golden bytes', () => {
   }
   assert.equal(
     [...events].sort(),
-    'close disconnect grant lock rename resumeFailed resumed sync unlink unlock'.split(' '),
+    'close conflict disconnect grant lock rename resumeFailed resumed sync unlink unlock'.split(
+      ' ',
+    ),
   );
 });
 
@@ -116,7 +118,9 @@ test('verdicts are encoded as the golden bytes', () => {
   const check = (name: string, verdict: Verdict): void => {
     assert.is(encodeMessage('verdict', 9, encodeVerdict(verdict)).toString('hex'), find(name).hex);
   };
-  check('verdict: resume', { verdict: 'resume', path: '/srv/data/final.txt' });
+  const path = '/srv/data/final.txt';
+  check('verdict: resume', { verdict: 'resume', path, levelLost: false });
+  check('verdict: resume, level lost', { verdict: 'resume', path, levelLost: true });
   check('verdict: refuse, connected elsewhere', {
     verdict: 'refuse',
     reason: 'connected',
@@ -153,7 +157,7 @@ test('unknown keys are ignored', () => {
 });
 
 test('each missing key, and each key of another type, is refused', () => {
-  for (const name of ['hello', 'claim', 'events: sync']) {
+  for (const name of ['hello', 'claim', 'arrive', 'contend', 'events: sync']) {
     const { type } = find(name);
     for (const key of Object.keys(bodyOf(name))) {
       const { [key]: _, ...without } = bodyOf(name);

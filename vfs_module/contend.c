@@ -11,6 +11,93 @@
 
 #define CONTEND_BUDGET_NS (200 * CLOCK_NS_PER_MS)
 
+static bool maybe_away(const SMB_STRUCT_STAT *st)
+{
+	return VALID_STAT(*st) && S_ISREG(st->st_ex_mode) &&
+	       descriptors_maybe_parked(st->st_ex_dev, st->st_ex_ino);
+}
+
+static const char *client_address(TALLOC_CTX *mem_ctx,
+				  const struct connection_struct *conn)
+{
+	const char *address = tsocket_address_inet_addr_string(
+		conn->sconn->remote_address, mem_ctx);
+
+	return address != NULL ? address : "";
+}
+
+static bool ask(const msgpack_sbuffer *question, uint64_t seq,
+		enum wire_reply_type expected, struct wire_reply *reply)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + CONTEND_BUDGET_NS;
+
+	return link_ask(question, seq, deadline_ns, reply) &&
+	       reply->type == expected;
+}
+
+static void forget_orphans(TALLOC_CTX *mem_ctx,
+			   struct connection_struct *conn,
+			   const SMB_STRUCT_STAT *st,
+			   const struct wire_reply *reply)
+{
+	struct file_id id = vfs_file_id_from_sbuf(conn, st);
+	struct share_mode_lock *lck =
+		get_existing_share_mode_lock(mem_ctx, id);
+	size_t i = 0;
+
+	for (i = 0; lck != NULL && i < reply->num_ended; i++) {
+		records_forget_orphan(lck, &id, reply->ended[i]);
+	}
+	TALLOC_FREE(lck);
+}
+
+void contend_arriving(struct connection_struct *conn,
+		      const struct smb_filename *smb_fname,
+		      const struct smb2_lease *lease,
+		      const struct smb2_create_blobs *in_context_blobs)
+{
+	const SMB_STRUCT_STAT *st = &smb_fname->st;
+	struct smb2_create_blob *dh2q = NULL;
+	TALLOC_CTX *frame = NULL;
+	struct GUID_ndr_buf guid = { .buf = { 0 } };
+	uint8_t lease_key[16] = { 0 };
+	const uint8_t *create_guid = NULL;
+	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+	msgpack_sbuffer question = { 0 };
+	uint64_t seq = 0;
+
+	if (!maybe_away(st)) {
+		return;
+	}
+	if (in_context_blobs != NULL) {
+		dh2q = smb2_create_blob_find(in_context_blobs,
+					     SMB2_CREATE_TAG_DH2Q);
+	}
+	if (dh2q != NULL && dh2q->data.length == 32) {
+		create_guid = dh2q->data.data + 16;
+	}
+	if (lease == NULL && create_guid == NULL) {
+		return;
+	}
+	if (lease != NULL) {
+		SBVAL(lease_key, 0, lease->lease_key.data[0]);
+		SBVAL(lease_key, 8, lease->lease_key.data[1]);
+	}
+	frame = talloc_stackframe();
+	GUID_to_ndr_buf(&conn->sconn->client->global->client_guid, &guid);
+	seq = link_next_seq();
+	msgpack_sbuffer_init(&question);
+	wire_pack_arrive(&question, seq, link_self(),
+			 client_address(frame, conn), guid.buf,
+			 lease != NULL ? lease_key : NULL, create_guid,
+			 st->st_ex_dev, st->st_ex_ino);
+	if (ask(&question, seq, WIRE_REPLY_ARRIVED, &reply)) {
+		forget_orphans(frame, conn, st, &reply);
+	}
+	msgpack_sbuffer_destroy(&question);
+	TALLOC_FREE(frame);
+}
+
 static bool ids_of_disconnected(TALLOC_CTX *mem_ctx, const struct file_id *id,
 				uint32_t **ids)
 {
@@ -30,21 +117,52 @@ void contend_opened(const struct files_struct *fsp)
 	const SMB_STRUCT_STAT *st = &fsp->fsp_name->st;
 	TALLOC_CTX *frame = NULL;
 	uint32_t *alive = NULL;
-	char *client = NULL;
+	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+	msgpack_sbuffer question = { 0 };
+	uint64_t seq = 0;
 
-	if (fsp->fsp_flags.is_directory ||
-	    !descriptors_maybe_parked(st->st_ex_dev, st->st_ex_ino)) {
+	if (!maybe_away(st)) {
 		return;
 	}
 	frame = talloc_stackframe();
-	client = tsocket_address_inet_addr_string(
-		fsp->conn->sconn->remote_address, frame);
-	if (ids_of_disconnected(frame, &fsp->file_id, &alive) &&
-	    !link_contend(client != NULL ? client : "", st->st_ex_dev,
-			  st->st_ex_ino, alive, talloc_array_length(alive),
-			  clock_monotonic_ns() + CONTEND_BUDGET_NS)) {
-		DBG_NOTICE("persistd did not hear that %s was opened while "
-			   "handles of it are away\n", fsp_str_dbg(fsp));
+	msgpack_sbuffer_init(&question);
+	if (ids_of_disconnected(frame, &fsp->file_id, &alive)) {
+		seq = link_next_seq();
+		wire_pack_contend(&question, seq, link_self(),
+				  client_address(frame, fsp->conn),
+				  st->st_ex_dev, st->st_ex_ino,
+				  fsp->access_mask, alive,
+				  talloc_array_length(alive));
+		if (!ask(&question, seq, WIRE_REPLY_CONTENDED, &reply)) {
+			DBG_NOTICE("persistd did not hear that %s was opened "
+				   "while handles of it are away\n",
+				   fsp_str_dbg(fsp));
+		}
 	}
+	msgpack_sbuffer_destroy(&question);
+	TALLOC_FREE(frame);
+}
+
+void contend_refused(const struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st, NTSTATUS status)
+{
+	const char *name = NULL;
+	msgpack_sbuffer event = { 0 };
+	TALLOC_CTX *frame = NULL;
+
+	if (NT_STATUS_EQUAL(status, NT_STATUS_SHARING_VIOLATION)) {
+		name = "SHARING_VIOLATION";
+	} else if (NT_STATUS_EQUAL(status, NT_STATUS_LOCK_NOT_GRANTED) ||
+		   NT_STATUS_EQUAL(status, NT_STATUS_FILE_LOCK_CONFLICT)) {
+		name = "LOCK_NOT_GRANTED";
+	}
+	if (name == NULL || !maybe_away(st)) {
+		return;
+	}
+	frame = talloc_stackframe();
+	msgpack_sbuffer_init(&event);
+	wire_event_conflict(&event, st->st_ex_dev, st->st_ex_ino,
+			    client_address(frame, conn), name);
+	link_queue(NULL, &event);
 	TALLOC_FREE(frame);
 }

@@ -1,16 +1,30 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Somebody opens a file of which handles are away.
+ * Somebody comes for a file of which handles are away. For a file without
+ * parked descriptors each of these is one memory read.
  */
 #ifndef PERSISTENT_CONTEND_H
 #define PERSISTENT_CONTEND_H
 
 /*
- * Call it when an open has succeeded. smbd has removed the share-mode entries
- * of disconnected opens that were in its way; this makes persistd end those
- * handles, so that no kernel lock of theirs is left when the CREATE is
- * answered. For a file without parked descriptors it is one memory read.
+ * Before an open: a client that opens anew with its lease key or create GUID,
+ * instead of resuming, has forgotten its handle and finds it out of its way.
+ */
+void contend_arriving(struct connection_struct *conn,
+		      const struct smb_filename *smb_fname,
+		      const struct smb2_lease *lease,
+		      const struct smb2_create_blobs *in_context_blobs);
+
+/*
+ * After an open that succeeded: smbd has removed the share-mode entries of
+ * disconnected opens that were in its way. persistd ends those handles, so
+ * that no kernel lock of theirs is left when the CREATE is answered; protected
+ * handles have lost their oplock or lease.
  */
 void contend_opened(const struct files_struct *fsp);
+
+/* After an open or a lock that was refused: it may be such a handle's doing. */
+void contend_refused(const struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st, NTSTATUS status);
 
 #endif

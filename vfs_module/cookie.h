@@ -8,12 +8,34 @@
 #ifndef PERSISTENT_COOKIE_H
 #define PERSISTENT_COOKIE_H
 
+enum persistent_kind {
+	PERSISTENT_KIND_DURABLE = 0,
+	PERSISTENT_KIND_RESILIENT = 1,
+};
+
+/*
+ * How a protected open that is away stands in smbd's records, and what it had
+ * before. Its entry and its locks belong to the surrogate, a process id that
+ * exists for as long as the keeper holds the descriptor; it has no oplock or
+ * lease there, since nobody could acknowledge a break.
+ */
+struct persistent_surrogate {
+	uint64_t pid;             /* 0: not protected */
+	uint16_t op_type;
+	uint16_t lease_version;
+	uint32_t lease_state;
+	uint16_t lease_epoch;
+	struct smb2_lease_key lease_key;
+};
+
 struct persistent_cookie {
 	uint8_t cookie[16];
-	uint8_t durable_version;  /* 1: DHnQ, 2: DH2Q */
+	uint8_t durable_version;  /* 1: DHnQ, 2: DH2Q, 0: neither */
+	enum persistent_kind kind;
 	bool is_pathref;          /* the descriptor is an O_PATH one */
 	uint32_t disconnects;     /* how often it was disconnected so far */
 	uint32_t create_options;
+	struct persistent_surrogate surrogate;
 	DATA_BLOB stock;          /* vfs_default's own cookie */
 };
 

@@ -17,6 +17,9 @@
 
 static struct keeper_channel {
 	int fd;
+	struct tevent_context *ev;
+	struct tevent_fd *readable;
+	struct tevent_timer *retry_timer;
 	uint32_t seq;
 	uint64_t no_attempt_until_ns;
 	uint64_t no_waiting_until_ns;
@@ -30,10 +33,39 @@ struct packet {
 	uint8_t payload[KEEPER_MAX_PAYLOAD];
 };
 
-void descriptors_open(const char *run_dir,
+static void drain(void);
+
+static void retry(struct tevent_context *ev, struct tevent_timer *te,
+		  struct timeval now, void *private_data)
+{
+	keeper.retry_timer = NULL;
+	keeper.no_attempt_until_ns = 0;
+	(void)descriptors_ready();
+}
+
+/* An idle smbd child, too, shall deposit its handles with the next keeper. */
+static void schedule_retry(void)
+{
+	if (keeper.retry_timer == NULL) {
+		keeper.retry_timer = tevent_add_timer(
+			keeper.ev, keeper.ev,
+			timeval_current_ofs_msec(KEEPER_RETRY_NS /
+						 CLOCK_NS_PER_MS),
+			retry, NULL);
+	}
+}
+
+static void readable(struct tevent_context *ev, struct tevent_fd *fde,
+		     uint16_t flags, void *private_data)
+{
+	drain();
+}
+
+void descriptors_open(struct tevent_context *ev, const char *run_dir,
 		      const struct descriptors_callbacks *callbacks)
 {
 	if (keeper.run_dir == NULL) {
+		keeper.ev = ev;
 		keeper.run_dir = talloc_strdup(NULL, run_dir);
 		keeper.callbacks = callbacks;
 	}
@@ -53,11 +85,13 @@ static void disconnect(const char *why)
 	if (keeper.fd != -1) {
 		DBG_WARNING("the connection to fdkeeper ended (%s): handles "
 			    "are stock durable ones until it is back\n", why);
+		TALLOC_FREE(keeper.readable);
 		close(keeper.fd);
 		keeper.fd = -1;
 	}
 	unmap_index();
 	keeper.no_attempt_until_ns = clock_monotonic_ns() + KEEPER_RETRY_NS;
+	schedule_retry();
 }
 
 static void map_index(void)
@@ -130,8 +164,11 @@ static bool connect_keeper(void)
 	if (keeper.fd == -1) {
 		DBG_NOTICE("no fdkeeper in %s: %s\n", keeper.run_dir,
 			   strerror(errno));
+		schedule_retry();
 		return false;
 	}
+	keeper.readable = tevent_add_fd(keeper.ev, keeper.ev, keeper.fd,
+					TEVENT_FD_READ, readable, NULL);
 	return true;
 }
 
@@ -179,15 +216,26 @@ static bool send_packet(enum keeper_type type, const uint8_t *cookie,
 	return ret != -1;
 }
 
+/*
+ * The last one that came. The room for one has, for its alignment, room for
+ * two: any other is closed.
+ */
 static int take_fd(struct msghdr *msg)
 {
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	size_t left = 0;
 	int fd = -1;
 
-	if (c != NULL && c->cmsg_level == SOL_SOCKET &&
-	    c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int))) {
-		memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	if (c == NULL || c->cmsg_level != SOL_SOCKET ||
+	    c->cmsg_type != SCM_RIGHTS) {
+		return -1;
+	}
+	for (left = c->cmsg_len - CMSG_LEN(0); left >= sizeof(int);
+	     left -= sizeof(int)) {
+		if (fd != -1) {
+			close(fd);
+		}
+		memcpy(&fd, CMSG_DATA(c) + left - sizeof(int), sizeof(int));
 	}
 	return fd;
 }
@@ -286,10 +334,10 @@ bool descriptors_ready(void)
 }
 
 /* Waits for the answer to the packet sent last. A status, or an errno. */
-static int await_answer(enum keeper_type type, uint64_t deadline_ns, int *fd)
+static int await_answer(enum keeper_type type, uint64_t deadline_ns,
+			struct packet *p, int *fd)
 {
 	const uint32_t seq = keeper.seq;
-	struct packet p;
 	int status = -ETIMEDOUT;
 
 	while (keeper.fd != -1) {
@@ -306,13 +354,13 @@ static int await_answer(enum keeper_type type, uint64_t deadline_ns, int *fd)
 				clock_monotonic_ns() + KEEPER_RETRY_NS;
 			return -ETIMEDOUT;
 		}
-		while (keeper.fd != -1 && receive_packet(&p, fd)) {
-			if (p.header.type == (KEEPER_REPLY | type) &&
-			    p.header.seq == seq &&
-			    packet_status(&p, &status)) {
+		while (keeper.fd != -1 && receive_packet(p, fd)) {
+			if (p->header.type == (KEEPER_REPLY | type) &&
+			    p->header.seq == seq &&
+			    packet_status(p, &status)) {
 				return status;
 			}
-			handle_unasked(&p, *fd);
+			handle_unasked(p, *fd);
 			*fd = -1;
 		}
 	}
@@ -320,7 +368,8 @@ static int await_answer(enum keeper_type type, uint64_t deadline_ns, int *fd)
 }
 
 static int ask(enum keeper_type type, const uint8_t *cookie,
-	       const void *payload, size_t len, uint64_t deadline_ns, int *fd)
+	       const void *payload, size_t len, uint64_t deadline_ns,
+	       struct packet *answer, int *fd)
 {
 	if (clock_monotonic_ns() < keeper.no_waiting_until_ns ||
 	    !descriptors_ready()) {
@@ -329,7 +378,7 @@ static int ask(enum keeper_type type, const uint8_t *cookie,
 	if (!send_packet(type, cookie, payload, len, -1)) {
 		return -EAGAIN;
 	}
-	return await_answer(type, deadline_ns, fd);
+	return await_answer(type, deadline_ns, answer, fd);
 }
 
 bool descriptors_deposit(const uint8_t *cookie, int fd,
@@ -341,22 +390,55 @@ bool descriptors_deposit(const uint8_t *cookie, int fd,
 
 bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns)
 {
-	const uint8_t reason_disconnect = 0;
+	const uint8_t protect = 0;
+	struct packet answer;
 	int fd = -1;
 
-	return ask(KEEPER_PARK, cookie, &reason_disconnect,
-		   sizeof(reason_disconnect), deadline_ns, &fd) == 0;
+	return ask(KEEPER_PARK, cookie, &protect, sizeof(protect),
+		   deadline_ns, &answer, &fd) == 0;
+}
+
+bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
+				uint64_t *surrogate)
+{
+	const uint8_t protect = 1;
+	struct packet answer;
+	uint32_t tid = 0;
+	int fd = -1;
+
+	if (ask(KEEPER_PARK, cookie, &protect, sizeof(protect), deadline_ns,
+		&answer, &fd) != 0 ||
+	    answer.header.length != sizeof(int32_t) + sizeof(tid)) {
+		return false;
+	}
+	memcpy(&tid, answer.payload + sizeof(int32_t), sizeof(tid));
+	*surrogate = tid;
+	return tid != 0;
 }
 
 int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd)
 {
-	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, fd);
+	struct packet answer;
+	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, &answer,
+			 fd);
 
 	if (status == 0 && *fd == -1) {
 		/* our own table of descriptors is full: MSG_CTRUNC */
 		return -EMFILE;
 	}
 	return status;
+}
+
+bool descriptors_settled(uint64_t dev, uint64_t ino, uint64_t deadline_ns)
+{
+	const uint8_t no_cookie[KEEPER_COOKIE_SIZE] = { 0 };
+	const struct keeper_query query = { .dev = dev, .ino = ino };
+	struct packet answer;
+	int fd = -1;
+
+	/* any question does: the keeper answers in order */
+	return ask(KEEPER_QUERY, no_cookie, &query, sizeof(query),
+		   deadline_ns, &answer, &fd) == 0;
 }
 
 bool descriptors_adopt(const uint8_t *cookie,

@@ -18,7 +18,7 @@ struct descriptors_callbacks {
 };
 
 /* Remembers where the keeper is; connects when something is to be said. */
-void descriptors_open(const char *run_dir,
+void descriptors_open(struct tevent_context *ev, const char *run_dir,
 		      const struct descriptors_callbacks *callbacks);
 
 /*
@@ -38,10 +38,20 @@ bool descriptors_deposit(const uint8_t *cookie, int fd,
 bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns);
 
 /*
+ * The same, and the keeper makes a surrogate: the pid of a thread that exists
+ * as long as the descriptor is parked.
+ */
+bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
+				uint64_t *surrogate);
+
+/*
  * A duplicate of the kept descriptor: 0 and *fd, -ENOENT if the keeper has
  * none of that cookie, -ETIMEDOUT or another errno if it could not be asked.
  */
 int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd);
+
+/* Whether the keeper has dealt with everything sent so far. */
+bool descriptors_settled(uint64_t dev, uint64_t ino, uint64_t deadline_ns);
 
 /* The handle lives in this smbd child from now on. */
 bool descriptors_adopt(const uint8_t *cookie,

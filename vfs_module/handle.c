@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
+#include "clock.h"
 #include "descriptors.h"
 #include "handle.h"
 #include "persistd.h"
 #include "timeouts.h"
 
+#include <sys/random.h>
+
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
+
+#define SECURE_BUDGET_NS (200 * CLOCK_NS_PER_MS)
 
 /* All of this smbd child, for the times when persistd or the keeper is new. */
 static struct persistent_handle *handles;
@@ -24,6 +29,21 @@ bool handle_is_kept(const struct persistent_handle *h)
 {
 	/* one that comes back is still parked until it is announced */
 	return h->deposited || h->state == HANDLE_RESUMED;
+}
+
+NTSTATUS handle_stock_cookie(struct vfs_handle_struct *vfs,
+			     struct files_struct *fsp, TALLOC_CTX *mem_ctx,
+			     DATA_BLOB *cookie)
+{
+	int locks = fsp->current_lock_count;
+	NTSTATUS status;
+
+	/* stock has none for a handle with mirrored locks */
+	fsp->current_lock_count = 0;
+	*cookie = data_blob_null;
+	status = SMB_VFS_NEXT_DURABLE_COOKIE(vfs, fsp, mem_ctx, cookie);
+	fsp->current_lock_count = locks;
+	return status;
 }
 
 static void handle_destroy(void *data)
@@ -47,7 +67,11 @@ struct persistent_handle *handle_add(struct vfs_handle_struct *vfs,
 	h->fsp = fsp;
 	h->state = HANDLE_ASKED;
 	h->cookie.durable_version = durable_version;
-	generate_random_buffer(h->cookie.cookie, sizeof(h->cookie.cookie));
+	if (getrandom(h->cookie.cookie, sizeof(h->cookie.cookie), 0) !=
+	    sizeof(h->cookie.cookie)) {
+		generate_random_buffer(h->cookie.cookie,
+				       sizeof(h->cookie.cookie));
+	}
 	DLIST_ADD(handles, h);
 	return h;
 }
@@ -129,7 +153,8 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 	msgpack_packer pk = { 0 };
 	struct wire_record r = {
 		.cookie = h->cookie.cookie,
-		.kind = "durable",
+		.kind = h->cookie.kind == PERSISTENT_KIND_RESILIENT ?
+				"resilient" : "durable",
 		.durable_version = h->cookie.durable_version,
 		.share = lp_servicename(frame, lp_sub, SNUM(conn)),
 		.connect_path = conn->connectpath,
@@ -283,6 +308,33 @@ void handle_announce(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
 	h->out_context_blobs = NULL;
+}
+
+bool handle_secure(struct persistent_handle *h)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + SECURE_BUDGET_NS;
+	msgpack_sbuffer record = { 0 };
+	struct stat st = { 0 };
+
+	if (!descriptors_ready() ||
+	    fstat(fsp_get_pathref_fd(h->fsp), &st) == -1) {
+		return false;
+	}
+	msgpack_sbuffer_init(&record);
+	if (pack_record(h, &record)) {
+		if (!h->deposited) {
+			deposit(h, &record);
+		}
+		if (h->deposited) {
+			queue_record(h, "grant", &record);
+		}
+	}
+	msgpack_sbuffer_destroy(&record);
+	/* a refusal of the deposit would come before this answer */
+	return h->deposited &&
+	       descriptors_settled(st.st_dev, st.st_ino, deadline_ns) &&
+	       h->deposited &&
+	       link_settle(clock_ms_until(deadline_ns));
 }
 
 void handle_closed(struct persistent_handle *h, const char *reason)

@@ -50,6 +50,20 @@ struct persistent_handle *handle_add(struct vfs_handle_struct *vfs,
 void handle_remove(struct vfs_handle_struct *vfs, struct files_struct *fsp);
 
 /*
+ * The cookie that stock would store now, whatever locks the handle has. An
+ * error: the share's settings or the kind of file do not allow to keep it.
+ */
+NTSTATUS handle_stock_cookie(struct vfs_handle_struct *vfs,
+			     struct files_struct *fsp, TALLOC_CTX *mem_ctx,
+			     DATA_BLOB *cookie);
+
+/*
+ * A promise is about to be made for this handle: true if the keeper has the
+ * descriptor and persistd the record, for certain.
+ */
+bool handle_secure(struct persistent_handle *h);
+
+/*
  * The last step of a CREATE, before it is answered: gives the descriptor into
  * keeping, settles the timeout, tells persistd.
  */

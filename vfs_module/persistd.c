@@ -11,7 +11,7 @@
 
 #define LINK_BATCH_MAX 64
 #define LINK_BATCH_BYTES 32768
-#define LINK_FLUSH_MS 5
+#define LINK_FLUSH_MS 25
 #define LINK_RETRY_MS 1000
 #define LINK_FIRST_HELLO_MS 10
 #define LINK_SEND_QUEUE 1000
@@ -129,6 +129,7 @@ static void note_reply(const struct wire_reply *reply)
 			    reply->seq);
 		break;
 	case WIRE_REPLY_VERDICT:
+	case WIRE_REPLY_ARRIVED:
 	case WIRE_REPLY_CONTENDED:
 		/* to a question that was given up */
 		break;
@@ -399,25 +400,26 @@ static void waited_in_vain(void)
 		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
 }
 
-void link_settle(int wait_ms)
+bool link_settle(int wait_ms)
 {
 	uint64_t deadline = clock_monotonic_ns() + wait_ms * CLOCK_NS_PER_MS;
 
 	if (!link_is_open() || persistd.lost || !may_wait()) {
-		return;
+		return false;
 	}
 	if (!persistd.greeted) {
 		(void)wait_for(ZMQ_POLLOUT, deadline);
 	}
 	link_flush();
-	while (events_outstanding()) {
+	while (!persistd.lost && events_outstanding()) {
 		if (!wait_for(ZMQ_POLLIN, deadline)) {
 			waited_in_vain();
 			link_lose("no acknowledgement in time");
-			return;
+			return false;
 		}
 		drain_replies();
 	}
+	return !persistd.lost && persistd.queued == 0;
 }
 
 /* Waits for the reply to one message; others that come are noted. */
@@ -454,12 +456,20 @@ static bool before_question(uint64_t deadline_ns)
 	return true;
 }
 
-static bool ask(const msgpack_sbuffer *question, uint64_t seq,
-		uint64_t deadline_ns, struct wire_reply *reply)
+uint64_t link_next_seq(void)
 {
-	bool ok = send_frame(question) &&
-		  await_reply(seq, deadline_ns, reply);
+	return ++persistd.seq;
+}
 
+bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
+	      uint64_t deadline_ns, struct wire_reply *reply)
+{
+	bool ok = false;
+
+	if (!before_question(deadline_ns)) {
+		return false;
+	}
+	ok = send_frame(question) && await_reply(seq, deadline_ns, reply);
 	if (ok) {
 		link_found();
 	} else {
@@ -467,49 +477,6 @@ static bool ask(const msgpack_sbuffer *question, uint64_t seq,
 		link_lose("no answer in time");
 	}
 	return ok;
-}
-
-bool link_claim(const uint8_t *cookie, const char *share,
-		const uint8_t *client_guid, const struct wire_stat *st,
-		uint64_t deadline_ns, struct wire_verdict *verdict)
-{
-	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
-	msgpack_sbuffer msg = { 0 };
-	uint64_t seq = 0;
-	bool ok = false;
-
-	if (!before_question(deadline_ns)) {
-		return false;
-	}
-	seq = ++persistd.seq;
-	msgpack_sbuffer_init(&msg);
-	wire_pack_claim(&msg, seq, cookie, &persistd.self, share, client_guid,
-			st, clock_monotonic_ns());
-	ok = ask(&msg, seq, deadline_ns, &reply);
-	msgpack_sbuffer_destroy(&msg);
-	*verdict = reply.verdict;
-	return ok && reply.type == WIRE_REPLY_VERDICT;
-}
-
-bool link_contend(const char *client_address, uint64_t dev, uint64_t ino,
-		  const uint32_t *alive, size_t num_alive,
-		  uint64_t deadline_ns)
-{
-	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
-	msgpack_sbuffer msg = { 0 };
-	uint64_t seq = 0;
-	bool ok = false;
-
-	if (!before_question(deadline_ns)) {
-		return false;
-	}
-	seq = ++persistd.seq;
-	msgpack_sbuffer_init(&msg);
-	wire_pack_contend(&msg, seq, &persistd.self, client_address, dev, ino,
-			  alive, num_alive);
-	ok = ask(&msg, seq, deadline_ns, &reply);
-	msgpack_sbuffer_destroy(&msg);
-	return ok && reply.type == WIRE_REPLY_CONTENDED;
 }
 
 static bool open_socket(const char *run_dir)

@@ -48,24 +48,19 @@ void link_queue_grant(const uint8_t *cookie, msgpack_sbuffer *event);
 /* Sends what is queued. Never waits. */
 void link_flush(void);
 
-/* Sends what is queued and waits for persistd to have it, at most wait_ms. */
-void link_settle(int wait_ms);
+/*
+ * Sends what is queued and waits for persistd to have it, at most wait_ms.
+ * False if it has not.
+ */
+bool link_settle(int wait_ms);
 
 /*
- * Asks persistd whether a handle may be resumed. False if there was no
- * answer before deadline_ns (CLOCK_MONOTONIC): persistd is away.
+ * Asks one question (packed with link_next_seq()) and waits for the answer, at
+ * most until deadline_ns. False: persistd is away.
  */
-bool link_claim(const uint8_t *cookie, const char *share,
-		const uint8_t *client_guid, const struct wire_stat *st,
-		uint64_t deadline_ns, struct wire_verdict *verdict);
+bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
+	      uint64_t deadline_ns, struct wire_reply *reply);
 
-/*
- * Another open of a file has won over disconnected handles: persistd is to end
- * those of them that are no longer in smbd's records, and has done so, kept
- * descriptors included, when this returns true.
- */
-bool link_contend(const char *client_address, uint64_t dev, uint64_t ino,
-		  const uint32_t *alive, size_t num_alive,
-		  uint64_t deadline_ns);
+uint64_t link_next_seq(void);
 
 #endif

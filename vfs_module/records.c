@@ -371,6 +371,179 @@ bool records_disconnect(struct share_mode_lock *lck,
 	return ok;
 }
 
+static struct server_id surrogate_id(uint64_t pid)
+{
+	return (struct server_id) {
+		.pid = pid,
+		.vnn = NONCLUSTER_VNN,
+		.unique_id = SERVERID_UNIQUE_ID_NOT_TO_VERIFY,
+	};
+}
+
+static void save_lease(const struct file_id *id,
+		       const struct share_mode_entry *e,
+		       struct persistent_surrogate *saved)
+{
+	NTSTATUS status;
+
+	saved->lease_key = e->lease_key;
+	status = leases_db_get(&e->client_guid, &e->lease_key, id,
+			       &saved->lease_state, NULL, NULL, NULL,
+			       &saved->lease_version, &saved->lease_epoch);
+	if (!NT_STATUS_IS_OK(status)) {
+		saved->lease_state = 0;
+	}
+}
+
+bool records_protect(struct share_mode_lock *lck,
+		     const struct files_struct *fsp, uint64_t persistent_id,
+		     uint64_t surrogate_pid,
+		     struct persistent_surrogate *saved)
+{
+	struct server_id self = messaging_server_id(fsp->conn->sconn->msg_ctx);
+	struct records_lock_owner owner = no_owner();
+	struct share_mode_entry e = { 0 };
+	struct lock_struct *locks = NULL;
+	size_t num_locks = 0;
+	bool had_lease = false;
+	bool ok = false;
+
+	if (!records_find_entry(lck, self, fh_get_gen_id(fsp->fh), &e)) {
+		return false;
+	}
+	*saved = (struct persistent_surrogate) {
+		.pid = surrogate_pid,
+		.op_type = e.op_type,
+	};
+	had_lease = e.op_type == LEASE_OPLOCK;
+	if (had_lease) {
+		save_lease(&fsp->file_id, &e, saved);
+	}
+	owner.pid = surrogate_id(surrogate_pid);
+	e.op_type = NO_OPLOCK;
+	if (!records_move_entry(lck, &e, owner.pid, e.op_mid, persistent_id)) {
+		return false;
+	}
+	if (had_lease) {
+		(void)remove_lease_if_stale(lck, &e.client_guid,
+					    &e.lease_key);
+	}
+	/* who waited for the end of a break waits no longer */
+	share_mode_wakeup_waiters(fsp->file_id);
+	ok = records_move_locks(talloc_tos(), &fsp->file_id, persistent_id,
+				&owner, &locks, &num_locks);
+	TALLOC_FREE(locks);
+	return ok;
+}
+
+bool records_find_away(struct share_mode_lock *lck, uint64_t persistent_id,
+		       const struct persistent_cookie *c,
+		       struct share_mode_entry *e)
+{
+	if (c->surrogate.pid == 0) {
+		return records_find_disconnected(lck, persistent_id,
+						 c->disconnects, e);
+	}
+	if (!records_find_entry(lck, surrogate_id(c->surrogate.pid),
+				persistent_id, e)) {
+		return false;
+	}
+	e->op_type = c->surrogate.op_type;
+	e->lease_key = c->surrogate.lease_key;
+	return true;
+}
+
+bool records_restore_lease(const struct files_struct *fsp,
+			   const struct share_mode_entry *e,
+			   const struct persistent_surrogate *saved,
+			   uint32_t state)
+{
+	NTSTATUS status = leases_db_get(&e->client_guid, &e->lease_key,
+					&fsp->file_id, NULL, NULL, NULL, NULL,
+					NULL, NULL);
+
+	if (NT_STATUS_IS_OK(status)) {
+		/* another open of the same client kept it */
+		return true;
+	}
+	status = leases_db_add(&e->client_guid, &e->lease_key, &fsp->file_id,
+			       state, saved->lease_version, saved->lease_epoch,
+			       fsp->conn->connectpath,
+			       fsp->fsp_name->base_name,
+			       fsp->fsp_name->stream_name);
+	return NT_STATUS_IS_OK(status);
+}
+
+struct others_state {
+	const struct share_mode_entry *mine;
+	bool found;
+};
+
+static bool others_fn(struct share_mode_entry *e, bool *modified,
+		      void *private_data)
+{
+	struct others_state *state = private_data;
+
+	if (server_id_equal(&e->pid, &state->mine->pid) &&
+	    e->share_file_id == state->mine->share_file_id) {
+		return false;
+	}
+	state->found = !server_id_is_disconnected(&e->pid) &&
+		       !is_oplock_stat_open(e->access_mask);
+	return state->found;
+}
+
+bool records_has_others(struct share_mode_lock *lck,
+			const struct share_mode_entry *e)
+{
+	struct others_state state = { .mine = e };
+
+	return !share_mode_forall_entries(lck, others_fn, &state) ||
+	       state.found;
+}
+
+void records_note_open(struct share_mode_lock *lck,
+		       const struct share_mode_entry *e, uint32_t lease_type)
+{
+	uint32_t access_mask = 0;
+	uint32_t share_mode = 0;
+	uint32_t leases = 0;
+
+	share_mode_flags_get(lck, &access_mask, &share_mode, &leases);
+	share_mode_flags_set(lck, access_mask | e->access_mask,
+			     share_mode & e->share_access,
+			     leases | lease_type, NULL);
+}
+
+static bool orphan_fn(struct share_mode_entry *e, bool *modified,
+		      void *private_data)
+{
+	struct find_state *state = private_data;
+
+	if (!server_id_is_disconnected(&e->pid) ||
+	    (e->share_file_id & UINT32_MAX) != state->share_file_id) {
+		return false;
+	}
+	*state->e = *e;
+	state->found = true;
+	e->stale = true;
+	return true;
+}
+
+void records_forget_orphan(struct share_mode_lock *lck,
+			   const struct file_id *id, uint32_t persistent_id)
+{
+	struct share_mode_entry e = { 0 };
+	struct find_state state = { .share_file_id = persistent_id, .e = &e };
+
+	(void)records_delete_locks(id, persistent_id);
+	if (share_mode_forall_entries(lck, orphan_fn, &state) &&
+	    state.found && e.op_type == LEASE_OPLOCK) {
+		(void)remove_lease_if_stale(lck, &e.client_guid,
+					    &e.lease_key);
+	}
+}
+
 static struct share_mode_lock *lock_by_cookie(TALLOC_CTX *mem_ctx,
 					      const DATA_BLOB *stock_cookie,
 					      struct file_id *id)

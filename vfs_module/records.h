@@ -15,6 +15,8 @@
 #ifndef PERSISTENT_RECORDS_H
 #define PERSISTENT_RECORDS_H
 
+#include "cookie.h"
+
 /* The share_file_id of an open that was disconnected so many times. */
 uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects);
 
@@ -66,6 +68,45 @@ void records_stock_form(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
 			uint32_t disconnects);
 void records_forget(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
 		    uint32_t disconnects);
+
+/*
+ * Makes fsp's entry and locks those of a surrogate, whose life keeps them in
+ * force (cookie.h). Without oplock or lease, since a break could reach nobody;
+ * saved has what there was.
+ */
+bool records_protect(struct share_mode_lock *lck,
+		     const struct files_struct *fsp, uint64_t persistent_id,
+		     uint64_t surrogate_pid,
+		     struct persistent_surrogate *saved);
+
+/*
+ * Finds the entry of an open that is away, disconnected or protected. Of a
+ * protected one e has the oplock or lease that it had before.
+ */
+bool records_find_away(struct share_mode_lock *lck, uint64_t persistent_id,
+		       const struct persistent_cookie *c,
+		       struct share_mode_entry *e);
+
+/*
+ * A protected open gets its lease back, as state says (SMB2_LEASE_*). e is what
+ * records_find_away() found.
+ */
+bool records_restore_lease(const struct files_struct *fsp,
+			   const struct share_mode_entry *e,
+			   const struct persistent_surrogate *saved,
+			   uint32_t state);
+
+/* Whether anybody but e has the file open for more than its attributes. */
+bool records_has_others(struct share_mode_lock *lck,
+			const struct share_mode_entry *e);
+
+/* smbd's summary of a file's opens takes an open in that was away. */
+void records_note_open(struct share_mode_lock *lck,
+		       const struct share_mode_entry *e, uint32_t lease_type);
+
+/* Deletes entry and locks of an open that its own client has forgotten. */
+void records_forget_orphan(struct share_mode_lock *lck,
+			   const struct file_id *id, uint32_t persistent_id);
 
 /* The owner of byte-range locks, as struct lock_struct has it. */
 struct records_lock_owner {

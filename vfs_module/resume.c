@@ -198,18 +198,44 @@ static void rename_records(struct share_mode_lock *lck,
 }
 
 /*
+ * A protected open had no oplock or lease while it was away. It gets its own
+ * back unless another open came between (MS-SMB2 3.3.4.6 and 3.3.4.7: the
+ * break that nobody could acknowledge has completed with NONE).
+ */
+static const char *restore_level(const struct resume_request *req,
+				 const struct files_struct *fsp, bool lost,
+				 struct share_mode_entry *e)
+{
+	const struct persistent_surrogate *saved = &req->cookie.surrogate;
+
+	if (e->op_type != LEASE_OPLOCK) {
+		if (lost) {
+			e->op_type = NO_OPLOCK;
+		}
+		return NULL;
+	}
+	if (!GUID_equal(fsp_client_guid(fsp), &e->client_guid)) {
+		return "client";
+	}
+	return records_restore_lease(fsp, e, saved,
+				     lost ? 0 : saved->lease_state) ?
+		       NULL : "records";
+}
+
+/*
  * Everything that happens while the file's share-mode record is locked. NULL
  * if the handle is the client's again, else the reason why not.
  */
 static const char *rebind(const struct resume_request *req,
 			  struct files_struct *fsp, int fd,
-			  const struct smb_filename *now,
+			  const struct smb_filename *now, bool level_lost,
 			  uint32_t *share_access)
 {
 	struct smbXsrv_open *op = req->op;
 	uint64_t id = op->global->open_persistent_id;
 	struct records_lock_owner owner = records_owner(fsp);
 	struct share_mode_lock *lck = NULL;
+	struct share_mode_entry from = { 0 };
 	struct share_mode_entry e = { 0 };
 	struct lock_struct *locks = NULL;
 	size_t num_locks = 0;
@@ -217,7 +243,7 @@ static const char *rebind(const struct resume_request *req,
 
 	lck = get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
 	if (lck == NULL ||
-	    !records_find_disconnected(lck, id, req->cookie.disconnects, &e)) {
+	    !records_find_away(lck, id, &req->cookie, &e)) {
 		goto out;
 	}
 	reason = "read-only";
@@ -227,6 +253,16 @@ static const char *rebind(const struct resume_request *req,
 	}
 	reason = "descriptor";
 	if (!descriptor_allows(fd, &e, req->cookie.is_pathref)) {
+		goto out;
+	}
+	reason = NULL;
+	from = e;
+	if (req->cookie.surrogate.pid != 0) {
+		e.client_guid = op->global->client_guid;
+		level_lost |= records_has_others(lck, &from);
+		reason = restore_level(req, fsp, level_lost, &e);
+	}
+	if (reason != NULL) {
 		goto out;
 	}
 	set_from_entry(fsp, &e);
@@ -249,6 +285,7 @@ static const char *rebind(const struct resume_request *req,
 		goto out;
 	}
 	count_posix_locks(fsp, locks, num_locks);
+	records_note_open(lck, &e, fsp_lease_type(fsp));
 	(void)set_file_oplock(fsp);
 	*share_access = e.share_access;
 	reason = NULL;
@@ -296,15 +333,9 @@ static bool renew_cookie(const struct resume_request *req,
 			 struct files_struct *fsp, DATA_BLOB *blob)
 {
 	struct persistent_cookie c = req->cookie;
-	int locks = fsp->current_lock_count;
-	NTSTATUS status;
+	NTSTATUS status = handle_stock_cookie(req->vfs, fsp, req->mem_ctx,
+					      &c.stock);
 
-	/* stock would refuse a cookie because of mirrored locks */
-	fsp->current_lock_count = 0;
-	c.stock = data_blob_null;
-	status = SMB_VFS_NEXT_DURABLE_COOKIE(req->vfs, fsp, req->mem_ctx,
-					     &c.stock);
-	fsp->current_lock_count = locks;
 	if (NT_STATUS_IS_OK(status)) {
 		status = cookie_push(req->mem_ctx, &c, blob);
 	}
@@ -337,7 +368,9 @@ static enum resume_outcome verdict_outcome(const struct resume_request *req,
 {
 	DBG_NOTICE("resume of open 0x%08x refused: %s\n",
 		   req->op->global->open_global_id, v->reason);
-	if (strcmp(v->reason, "unknown") == 0) {
+	/* "file": fdkeeper gave us the descriptor of another one */
+	if (strcmp(v->reason, "unknown") == 0 ||
+	    strcmp(v->reason, "file") == 0) {
 		return RESUME_ASK_STOCK;
 	}
 	if (v->have_holder) {
@@ -355,14 +388,17 @@ static enum resume_outcome verdict_outcome(const struct resume_request *req,
 /* May this client have it? Asks persistd. */
 static enum resume_outcome claim(const struct resume_request *req,
 				 const struct stat *st, uint64_t deadline_ns,
-				 struct resume_result *result)
+				 struct resume_result *result,
+				 bool *level_lost)
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
 	struct connection_struct *conn = req->vfs->conn;
 	struct wire_stat wire_st = handle_wire_stat(st);
 	struct GUID_ndr_buf guid = { .buf = { 0 } };
-	struct wire_verdict verdict = { 0 };
+	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+	msgpack_sbuffer question = { 0 };
+	uint64_t seq = link_next_seq();
 	char *share = lp_servicename(talloc_tos(), lp_sub, SNUM(conn));
 	bool answered = false;
 
@@ -370,16 +406,35 @@ static enum resume_outcome claim(const struct resume_request *req,
 		return RESUME_ASK_STOCK;
 	}
 	GUID_to_ndr_buf(&conn->sconn->client->global->client_guid, &guid);
-	answered = link_claim(req->cookie.cookie, share, guid.buf, &wire_st,
-			      deadline_ns, &verdict);
+	msgpack_sbuffer_init(&question);
+	wire_pack_claim(&question, seq, req->cookie.cookie, link_self(), share,
+			guid.buf, &wire_st, clock_monotonic_ns());
+	answered = link_ask(&question, seq, deadline_ns, &reply) &&
+		   reply.type == WIRE_REPLY_VERDICT;
+	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(share);
 	if (!answered) {
 		return RESUME_ASK_STOCK;
 	}
-	if (verdict.kind == WIRE_VERDICT_REFUSE) {
-		return verdict_outcome(req, &verdict, result);
+	if (reply.verdict.kind == WIRE_VERDICT_REFUSE) {
+		return verdict_outcome(req, &reply.verdict, result);
 	}
+	*level_lost = reply.verdict.level_lost;
 	return RESUME_DONE;
+}
+
+static bool put_back(const struct resume_request *req,
+		     struct share_mode_lock *lck,
+		     const struct files_struct *fsp)
+{
+	uint64_t id = req->op->global->open_persistent_id;
+	struct persistent_surrogate same = { .pid = 0 };
+
+	if (req->cookie.surrogate.pid != 0) {
+		return records_protect(lck, fsp, id,
+				       req->cookie.surrogate.pid, &same);
+	}
+	return records_disconnect(lck, fsp, id, req->cookie.disconnects);
 }
 
 /* What rebind() did is undone, except for a handle that has ended. */
@@ -391,9 +446,7 @@ static void abandon(const struct resume_request *req, struct files_struct *fsp)
 	if (fsp->op != NULL) {
 		lck = get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
 	}
-	if (lck != NULL &&
-	    !records_disconnect(lck, fsp, op->global->open_persistent_id,
-				req->cookie.disconnects)) {
+	if (lck != NULL && !put_back(req, lck, fsp)) {
 		DBG_ERR("the records of open 0x%08x are lost\n",
 			op->global->open_global_id);
 	}
@@ -411,7 +464,7 @@ static bool is_final(const char *reason)
 }
 
 static enum resume_outcome build(const struct resume_request *req, int fd,
-				 const struct stat *st,
+				 const struct stat *st, bool level_lost,
 				 struct resume_result *result)
 {
 	TALLOC_CTX *frame = talloc_stackframe();
@@ -437,7 +490,7 @@ static enum resume_outcome build(const struct resume_request *req, int fd,
 		goto out;
 	}
 	set_from_cookie(fsp, &stock);
-	reason = rebind(req, fsp, fd, now, &share_access);
+	reason = rebind(req, fsp, fd, now, level_lost, &share_access);
 	if (reason != NULL) {
 		goto out;
 	}
@@ -475,6 +528,7 @@ enum resume_outcome resume(const struct resume_request *req,
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + RESUME_BUDGET_NS;
 	enum resume_outcome outcome = RESUME_ASK_STOCK;
+	bool level_lost = false;
 	struct stat st = { 0 };
 	int fd = -1;
 
@@ -482,10 +536,10 @@ enum resume_outcome resume(const struct resume_request *req,
 		return RESUME_ASK_STOCK;
 	}
 	if (fstat(fd, &st) == 0) {
-		outcome = claim(req, &st, deadline_ns, result);
+		outcome = claim(req, &st, deadline_ns, result, &level_lost);
 	}
 	if (outcome == RESUME_DONE) {
-		outcome = build(req, fd, &st, result);
+		outcome = build(req, fd, &st, level_lost, result);
 	}
 	if (outcome != RESUME_DONE) {
 		close(fd);

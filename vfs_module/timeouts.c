@@ -7,11 +7,15 @@
 /* smbd's scavenger multiplies in 32 bits: no timeout above 71 minutes */
 #define LONGEST_S (70 * 60)
 
-/* A share option in seconds, as milliseconds. 0: not set. */
+#define RESILIENT_DEFAULT_S 120
+#define RESILIENT_MAX_S 300
+
+/* A share option in seconds, as milliseconds. */
 static uint32_t option_ms(const struct connection_struct *conn,
-			  const char *option)
+			  const char *option, unsigned long default_s)
 {
-	unsigned long s = lp_parm_ulong(SNUM(conn), "persistent", option, 0);
+	unsigned long s = lp_parm_ulong(SNUM(conn), "persistent", option,
+					default_s);
 
 	return MIN(s, LONGEST_S) * MS_PER_S;
 }
@@ -33,8 +37,8 @@ bool timeouts_settle(struct persistent_handle *h)
 {
 	struct connection_struct *conn = h->fsp->conn;
 	struct smbXsrv_open_global0 *global = h->fsp->op->global;
-	uint32_t fallback_ms = option_ms(conn, "durable timeout");
-	uint32_t max_ms = option_ms(conn, "durable timeout max");
+	uint32_t fallback_ms = option_ms(conn, "durable timeout", 0);
+	uint32_t max_ms = option_ms(conn, "durable timeout max", 0);
 	uint32_t ms = global->durable_timeout_msec;
 
 	if (h->asked_timeout_ms == 0 && fallback_ms != 0) {
@@ -48,5 +52,21 @@ bool timeouts_settle(struct persistent_handle *h)
 	}
 	global->durable_timeout_msec = ms;
 	patch_response(h->out_context_blobs, ms);
+	return true;
+}
+
+bool timeouts_resilient(const struct connection_struct *conn,
+			uint32_t asked_ms, uint32_t *timeout_ms)
+{
+	uint32_t max_ms = option_ms(conn, "resilient timeout max",
+				    RESILIENT_MAX_S);
+	uint32_t default_ms = option_ms(conn, "resilient timeout",
+					RESILIENT_DEFAULT_S);
+
+	/* MS-SMB2 3.3.5.15.9 compares whole seconds */
+	if (asked_ms / MS_PER_S > max_ms / MS_PER_S) {
+		return false;
+	}
+	*timeout_ms = asked_ms != 0 ? asked_ms : MIN(default_ms, max_ms);
 	return true;
 }

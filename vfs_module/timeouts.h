@@ -15,4 +15,12 @@ struct persistent_handle;
  */
 bool timeouts_settle(struct persistent_handle *h);
 
+/*
+ * The timeout of FSCTL_LMR_REQUEST_RESILIENCY in milliseconds, 0 meaning the
+ * share's `persistent:resilient timeout` (120 s). False if it is above
+ * `persistent:resilient timeout max` (300 s).
+ */
+bool timeouts_resilient(const struct connection_struct *conn,
+			uint32_t asked_ms, uint32_t *timeout_ms);
+
 #endif

@@ -23,17 +23,18 @@
 #include "clock.h"
 #include "contend.h"
 #include "descriptors.h"
+#include "disconnect.h"
 #include "guard.h"
 #include "handle.h"
 #include "persistd.h"
 #include "records.h"
+#include "resilient.h"
 #include "resume.h"
 
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
 
 #define DEFAULT_RUN_DIR "/run/persistd"
-#define PARK_BUDGET_NS (50 * CLOCK_NS_PER_MS)
 #define SETTLE_MS 100
 
 static const struct link_callbacks link_callbacks = {
@@ -57,7 +58,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 		GLOBAL_SECTION_SNUM, "persistent", "socket directory",
 		DEFAULT_RUN_DIR);
 
-	descriptors_open(run_dir, &descriptors_callbacks);
+	descriptors_open(sconn->ev_ctx, run_dir, &descriptors_callbacks);
 	(void)descriptors_ready();
 	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
 			&link_callbacks);
@@ -67,7 +68,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 /* The end of a tree connect: persistd shall have heard all of it. */
 static void persistent_disconnect(struct vfs_handle_struct *vfs)
 {
-	link_settle(SETTLE_MS);
+	(void)link_settle(SETTLE_MS);
 	SMB_VFS_NEXT_DISCONNECT(vfs);
 }
 
@@ -113,13 +114,16 @@ static NTSTATUS persistent_create_file(
 	const struct smb2_create_blobs *in_context_blobs,
 	struct smb2_create_blobs *out_context_blobs)
 {
-	NTSTATUS status = SMB_VFS_NEXT_CREATE_FILE(
+	NTSTATUS status;
+
+	contend_arriving(vfs->conn, smb_fname, lease, in_context_blobs);
+	status = SMB_VFS_NEXT_CREATE_FILE(
 		vfs, req, dirfsp, smb_fname, access_mask, share_access,
 		create_disposition, create_options, file_attributes,
 		oplock_request, lease, allocation_size, private_flags, sd,
 		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
-
 	if (!NT_STATUS_IS_OK(status)) {
+		contend_refused(vfs->conn, &smb_fname->st, status);
 		return status;
 	}
 	contend_opened(*result);
@@ -172,73 +176,6 @@ static uint64_t persistent_get_alloc_size(struct vfs_handle_struct *vfs,
 	return size;
 }
 
-static void announce_disconnect(struct persistent_handle *h,
-				const struct stat *st)
-{
-	const uint8_t *cookie = h->cookie.cookie;
-	struct wire_stat wire_st = handle_wire_stat(st);
-	msgpack_sbuffer event = { 0 };
-	char *path = handle_path(talloc_tos(), h->fsp->conn,
-				 h->fsp->fsp_name->base_name);
-
-	msgpack_sbuffer_init(&event);
-	if (h->state == HANDLE_RESUMED) {
-		/* the CREATE that brought it back failed in a later check */
-		wire_event_resume_failed(&event, cookie, "file", false);
-	} else {
-		wire_event_disconnect(&event, cookie, &wire_st,
-				      path != NULL ? path : "",
-				      clock_monotonic_ns(),
-				      clock_realtime_ns());
-	}
-	link_queue(cookie, &event);
-	link_flush();
-	TALLOC_FREE(path);
-}
-
-/*
- * Stock's disconnect does its part (write times, its cookie, the closing of
- * smbd's copy of the descriptor); then the open's records are put right where
- * stock's way of marking them falls short. All under one share-mode lock.
- */
-static NTSTATUS disconnect_records(struct vfs_handle_struct *vfs,
-				   struct persistent_handle *h,
-				   const DATA_BLOB stock_cookie,
-				   TALLOC_CTX *mem_ctx, DATA_BLOB *new_stock)
-{
-	struct files_struct *fsp = h->fsp;
-	int locks = fsp->current_lock_count;
-	struct share_mode_lock *lck =
-		get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
-	NTSTATUS status;
-
-	if (lck == NULL) {
-		return NT_STATUS_NOT_SUPPORTED;
-	}
-	/* stock gives up when others have locks on the file, too */
-	fsp->current_lock_count = 0;
-	status = SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, stock_cookie,
-						 mem_ctx, new_stock);
-	fsp->current_lock_count = locks;
-	if (!NT_STATUS_IS_OK(status)) {
-		goto out;
-	}
-	if (!records_disconnect(lck, fsp,
-				fsp->op->global->open_persistent_id,
-				h->cookie.disconnects)) {
-		DBG_ERR("cannot mark %s as disconnected\n", fsp_str_dbg(fsp));
-	}
-	/* before the lock is gone, so that the next opener sees it parked */
-	if (h->deposited &&
-	    !descriptors_park(h->cookie.cookie,
-			      clock_monotonic_ns() + PARK_BUDGET_NS)) {
-		DBG_NOTICE("fdkeeper did not confirm %s\n", fsp_str_dbg(fsp));
-	}
-out:
-	TALLOC_FREE(lck);
-	return status;
-}
-
 static NTSTATUS persistent_durable_disconnect(struct vfs_handle_struct *vfs,
 					      struct files_struct *fsp,
 					      const DATA_BLOB old_cookie,
@@ -247,11 +184,6 @@ static NTSTATUS persistent_durable_disconnect(struct vfs_handle_struct *vfs,
 {
 	struct persistent_handle *h = handle_of(vfs, fsp);
 	struct persistent_cookie c = { .is_pathref = false };
-	enum handle_state before = HANDLE_ASKED;
-	DATA_BLOB new_stock = data_blob_null;
-	struct stat st = { 0 };
-	NTSTATUS status;
-	int fd = -1;
 
 	if (!cookie_pull(&old_cookie, &c)) {
 		return SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, old_cookie,
@@ -261,38 +193,7 @@ static NTSTATUS persistent_durable_disconnect(struct vfs_handle_struct *vfs,
 		return SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, c.stock,
 						       mem_ctx, new_cookie);
 	}
-
-	/* to see what the file is like when stock has set its write time */
-	fd = fcntl(fsp_get_pathref_fd(fsp), F_DUPFD_CLOEXEC, 0);
-	if (fd == -1) {
-		DBG_ERR("%s cannot be kept: %s\n", fsp_str_dbg(fsp),
-			strerror(errno));
-		return map_nt_error_from_unix(errno);
-	}
-	before = h->state;
-	h->state = HANDLE_PARKED;
-	h->cookie.disconnects += 1;
-	status = disconnect_records(vfs, h, c.stock, mem_ctx, &new_stock);
-	h->state = before;
-	if (!NT_STATUS_IS_OK(status)) {
-		goto out;
-	}
-	if (fstat(fd, &st) == -1) {
-		DBG_WARNING("cannot fstat %s: %s\n", fsp_str_dbg(fsp),
-			    strerror(errno));
-	}
-	announce_disconnect(h, &st);
-
-	c = h->cookie;
-	c.stock = new_stock;
-	status = cookie_push(mem_ctx, &c, new_cookie);
-	if (!NT_STATUS_IS_OK(status)) {
-		goto out;
-	}
-	data_blob_free(&new_stock);
-out:
-	close(fd);
-	return status;
+	return disconnect_handle(vfs, h, c.stock, mem_ctx, new_cookie);
 }
 
 /*
@@ -390,10 +291,13 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 					    struct byte_range_lock *br_lck,
 					    struct lock_struct *plock)
 {
-	struct persistent_handle *h = handle_of(vfs, brl_fsp(br_lck));
+	struct files_struct *fsp = brl_fsp(br_lck);
+	struct persistent_handle *h = handle_of(vfs, fsp);
 	NTSTATUS status = SMB_VFS_NEXT_BRL_LOCK_WINDOWS(vfs, br_lck, plock);
 
-	if (NT_STATUS_IS_OK(status) && h != NULL) {
+	if (!NT_STATUS_IS_OK(status)) {
+		contend_refused(vfs->conn, &fsp->fsp_name->st, status);
+	} else if (h != NULL) {
 		handle_locked(h, plock);
 	}
 	return status;
@@ -499,6 +403,22 @@ static int persistent_unlinkat(struct vfs_handle_struct *vfs,
 	return ret;
 }
 
+/* FSCTL_LMR_REQUEST_RESILIENCY comes here, since stock smbd knows nothing of it. */
+static NTSTATUS persistent_fsctl(struct vfs_handle_struct *vfs,
+				 struct files_struct *fsp, TALLOC_CTX *mem_ctx,
+				 uint32_t function, uint16_t req_flags,
+				 const uint8_t *in, uint32_t in_len,
+				 uint8_t **out, uint32_t max_out_len,
+				 uint32_t *out_len)
+{
+	if (function == FSCTL_LMR_REQ_RESILIENCY) {
+		*out_len = 0;
+		return resilient_request(vfs, fsp, in, in_len);
+	}
+	return SMB_VFS_NEXT_FSCTL(vfs, fsp, mem_ctx, function, req_flags, in,
+				  in_len, out, max_out_len, out_len);
+}
+
 static struct vfs_fn_pointers persistent_fns = {
 	.fs_capabilities_fn = persistent_fs_capabilities,
 	.disconnect_fn = persistent_disconnect,
@@ -508,6 +428,7 @@ static struct vfs_fn_pointers persistent_fns = {
 	.durable_disconnect_fn = persistent_durable_disconnect,
 	.durable_reconnect_fn = persistent_durable_reconnect,
 	.close_fn = persistent_close,
+	.fsctl_fn = persistent_fsctl,
 	.brl_lock_windows_fn = persistent_brl_lock_windows,
 	.brl_unlock_windows_fn = persistent_brl_unlock_windows,
 	.renameat_fn = persistent_renameat,

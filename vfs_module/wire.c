@@ -57,6 +57,17 @@ static void pack_bool(msgpack_packer *pk, const char *key, bool value)
 	}
 }
 
+static void pack_bin16_or_nil(msgpack_packer *pk, const char *key,
+			      const uint8_t *value)
+{
+	pack_str(pk, key);
+	if (value != NULL) {
+		pack_bin(pk, value, 16);
+	} else {
+		msgpack_pack_nil(pk);
+	}
+}
+
 static void pack_server_id(msgpack_packer *pk, const struct wire_server_id *id)
 {
 	pack_str(pk, "serverId");
@@ -97,12 +108,7 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	pack_bin(pk, r->client_guid, WIRE_GUID_SIZE);
 	pack_str(pk, "createGuid");
 	pack_bin(pk, r->create_guid, WIRE_GUID_SIZE);
-	pack_str(pk, "leaseKey");
-	if (r->lease_key != NULL) {
-		pack_bin(pk, r->lease_key, 16);
-	} else {
-		msgpack_pack_nil(pk);
-	}
+	pack_bin16_or_nil(pk, "leaseKey", r->lease_key);
 	pack_u64(pk, "oplock", r->oplock);
 	pack_u64(pk, "leaseState", r->lease_state);
 	pack_u64(pk, "persistentId", r->persistent_id);
@@ -210,6 +216,19 @@ void wire_event_rename(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 	pack_path(&pk, "to", to);
 }
 
+void wire_event_conflict(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+			 const char *client_address, const char *status)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "conflict");
+	msgpack_pack_map(&pk, 4);
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+	pack_text(&pk, "clientAddress", client_address);
+	pack_text(&pk, "status", status);
+}
+
 void wire_event_unlink(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 		       const char *path)
 {
@@ -294,20 +313,42 @@ void wire_pack_claim(msgpack_sbuffer *out, uint64_t seq,
 	pack_u64(&pk, "now", now_monotonic_ns);
 }
 
+void wire_pack_arrive(msgpack_sbuffer *out, uint64_t seq,
+		      const struct wire_server_id *id,
+		      const char *client_address, const uint8_t *client_guid,
+		      const uint8_t *lease_key, const uint8_t *create_guid,
+		      uint64_t dev, uint64_t ino)
+{
+	msgpack_packer pk = { 0 };
+
+	message_begin(&pk, out, "arrive", seq);
+	msgpack_pack_map(&pk, 7);
+	pack_server_id(&pk, id);
+	pack_text(&pk, "clientAddress", client_address);
+	pack_str(&pk, "clientGuid");
+	pack_bin(&pk, client_guid, WIRE_GUID_SIZE);
+	pack_bin16_or_nil(&pk, "leaseKey", lease_key);
+	pack_bin16_or_nil(&pk, "createGuid", create_guid);
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+}
+
 void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 		       const struct wire_server_id *id,
 		       const char *client_address, uint64_t dev, uint64_t ino,
+		       uint32_t access_mask,
 		       const uint32_t *alive, size_t num_alive)
 {
 	msgpack_packer pk = { 0 };
 	size_t i = 0;
 
 	message_begin(&pk, out, "contend", seq);
-	msgpack_pack_map(&pk, 5);
+	msgpack_pack_map(&pk, 6);
 	pack_server_id(&pk, id);
 	pack_text(&pk, "clientAddress", client_address);
 	pack_u64(&pk, "dev", dev);
 	pack_u64(&pk, "ino", ino);
+	pack_u64(&pk, "accessMask", access_mask);
 	pack_str(&pk, "alive");
 	msgpack_pack_array(&pk, num_alive);
 	for (i = 0; i < num_alive; i++) {
@@ -346,6 +387,17 @@ static bool map_u64(const msgpack_object *map, const char *key, uint64_t *out)
 	return true;
 }
 
+static bool map_bool(const msgpack_object *map, const char *key, bool *out)
+{
+	const msgpack_object *o = map_get(map, key);
+
+	if (o == NULL || o->type != MSGPACK_OBJECT_BOOLEAN) {
+		return false;
+	}
+	*out = o->via.boolean;
+	return true;
+}
+
 static bool parse_holder(const msgpack_object *o, struct wire_server_id *id)
 {
 	uint64_t task_id = 0;
@@ -372,7 +424,7 @@ static bool parse_verdict(const msgpack_object *body, struct wire_verdict *v)
 	}
 	if (is_str(o, "resume")) {
 		v->kind = WIRE_VERDICT_RESUME;
-		return true;
+		return map_bool(body, "levelLost", &v->level_lost);
 	}
 	if (!is_str(o, "refuse")) {
 		return false;
@@ -386,17 +438,37 @@ static bool parse_verdict(const msgpack_object *body, struct wire_verdict *v)
 	}
 	memcpy(v->reason, o->via.str.ptr, o->via.str.size);
 
-	o = map_get(body, "final");
-	if (o == NULL || o->type != MSGPACK_OBJECT_BOOLEAN) {
+	if (!map_bool(body, "final", &v->final)) {
 		return false;
 	}
-	v->final = o->via.boolean;
 
 	o = map_get(body, "serverId");
 	if (o != NULL && o->type != MSGPACK_OBJECT_NIL) {
 		v->have_holder = parse_holder(o, &v->holder);
 		return v->have_holder;
 	}
+	return true;
+}
+
+static bool parse_arrived(const msgpack_object *body, struct wire_reply *r)
+{
+	const msgpack_object *ended = map_get(body, "ended");
+	uint32_t i = 0;
+
+	if (ended == NULL || ended->type != MSGPACK_OBJECT_ARRAY ||
+	    ended->via.array.size > WIRE_ENDED_MAX) {
+		return false;
+	}
+	for (i = 0; i < ended->via.array.size; i++) {
+		const msgpack_object *o = &ended->via.array.ptr[i];
+
+		if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER ||
+		    o->via.u64 > UINT32_MAX) {
+			return false;
+		}
+		r->ended[i] = o->via.u64;
+	}
+	r->num_ended = ended->via.array.size;
 	return true;
 }
 
@@ -420,6 +492,10 @@ static bool parse_message(const msgpack_object *o, struct wire_reply *reply)
 	if (is_str(&f[1], "welcome")) {
 		reply->type = WIRE_REPLY_WELCOME;
 		return true;
+	}
+	if (is_str(&f[1], "arrived")) {
+		reply->type = WIRE_REPLY_ARRIVED;
+		return parse_arrived(&f[3], reply);
 	}
 	if (is_str(&f[1], "contended")) {
 		reply->type = WIRE_REPLY_CONTENDED;

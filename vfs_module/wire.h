@@ -17,6 +17,7 @@
 #define WIRE_GUID_SIZE 16
 #define WIRE_MESSAGE_MAX 1048576
 #define WIRE_REASON_SIZE 32
+#define WIRE_ENDED_MAX 64 /* own orphans of one client on one file */
 
 /* Samba's struct server_id, which smbstatus --json shows the same way. */
 struct wire_server_id {
@@ -74,6 +75,7 @@ struct wire_verdict {
 	enum wire_verdict_kind kind;
 	char reason[WIRE_REASON_SIZE];
 	bool final;
+	bool level_lost;
 	bool have_holder;
 	struct wire_server_id holder;
 };
@@ -82,6 +84,7 @@ enum wire_reply_type {
 	WIRE_REPLY_WELCOME,
 	WIRE_REPLY_ACK,
 	WIRE_REPLY_VERDICT,
+	WIRE_REPLY_ARRIVED,
 	WIRE_REPLY_CONTENDED,
 	WIRE_REPLY_ERROR,
 };
@@ -90,6 +93,8 @@ struct wire_reply {
 	enum wire_reply_type type;
 	uint64_t seq;
 	struct wire_verdict verdict;
+	uint32_t ended[WIRE_ENDED_MAX]; /* persistent ids, of `arrived` */
+	size_t num_ended;
 };
 
 /* The body of a grant or resumed event, and the keeper's record. */
@@ -114,6 +119,8 @@ void wire_event_close(msgpack_sbuffer *out, const uint8_t *cookie,
 		      const char *reason);
 void wire_event_rename(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 		       bool is_directory, const char *from, const char *to);
+void wire_event_conflict(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+			 const char *client_address, const char *status);
 void wire_event_unlink(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 		       const char *path);
 /* count cookies of WIRE_COOKIE_SIZE bytes, one behind the other */
@@ -132,10 +139,17 @@ void wire_pack_claim(msgpack_sbuffer *out, uint64_t seq,
 		     const uint8_t *cookie, const struct wire_server_id *id,
 		     const char *share, const uint8_t *client_guid,
 		     const struct wire_stat *st, uint64_t now_monotonic_ns);
+/* lease_key, create_guid: NULL if the CREATE has none */
+void wire_pack_arrive(msgpack_sbuffer *out, uint64_t seq,
+		      const struct wire_server_id *id,
+		      const char *client_address, const uint8_t *client_guid,
+		      const uint8_t *lease_key, const uint8_t *create_guid,
+		      uint64_t dev, uint64_t ino);
 /* alive: the persistent ids of the opens that are still in smbd's records */
 void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 		       const struct wire_server_id *id,
 		       const char *client_address, uint64_t dev, uint64_t ino,
+		       uint32_t access_mask,
 		       const uint32_t *alive, size_t num_alive);
 
 /*

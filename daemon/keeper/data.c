@@ -122,21 +122,62 @@ static void serve_deposit(struct peer *peer, struct packet *packet)
 	last_refusal = result;
 }
 
-static void serve_park(struct peer *peer, struct packet *packet)
+/* A thread for `kept`; -EAGAIN, whatever the cause, if there can be none. */
+static int protect(struct peer *peer, struct kept *kept)
+{
+	static int last_failure;
+	int result = surrogate_start(&kept->surrogate);
+
+	/* Once per cause, like refusals. */
+	if (result < 0 && result != last_failure) {
+		log_line("cannot make a thread to protect a descriptor of "
+			 "smbd child %d: %s (raise TasksMax= in the unit)",
+			 (int)peer->pid, strerror(-result));
+	}
+	last_failure = result;
+	return result < 0 ? -EAGAIN : 0;
+}
+
+static int park(struct peer *peer, struct kept *kept, uint8_t how)
 {
 	struct keeper *keeper = peer->keeper;
-	struct kept *kept = table_find(&keeper->table, packet->header.cookie);
-	int32_t status = 0;
+	int result = 0;
 
 	if (kept == NULL) {
-		status = -ENOENT;
-	} else if (!owns(peer, kept)) {
-		status = -EPERM;
-	} else {
-		table_release(&keeper->table, kept, KEEPER_PARKED);
-		report_change(keeper, kept);
+		return -ENOENT;
 	}
-	peer_status(peer, packet, status);
+	if (!owns(peer, kept)) {
+		return -EPERM;
+	}
+	if (how > KEEPER_PARK_PROTECT) {
+		return -EINVAL;
+	}
+	if (how == KEEPER_PARK_PROTECT) {
+		result = protect(peer, kept);
+		if (result < 0) {
+			return result;
+		}
+	}
+	table_release(&keeper->table, kept, KEEPER_PARKED);
+	report_change(keeper, kept);
+	return 0;
+}
+
+static void serve_park(struct peer *peer, struct packet *packet)
+{
+	struct kept *kept = table_find(&peer->keeper->table,
+				       packet->header.cookie);
+	uint8_t how = packet->payload[0];
+	struct reply *reply = NULL;
+	int result = park(peer, kept, how);
+
+	if (result < 0 || how != KEEPER_PARK_PROTECT) {
+		peer_status(peer, packet, result);
+		return;
+	}
+	reply = peer_begin_reply(packet, 0);
+	reply->surrogate = surrogate_id(kept->surrogate);
+	peer_reply(peer, reply, sizeof(reply->surrogate), -1);
 }
 
 static void serve_take(struct peer *peer, struct packet *packet)
@@ -212,7 +253,7 @@ static void serve_query(struct peer *peer, struct packet *packet)
 	memcpy(&query, packet->payload, sizeof(query));
 	count = table_query(&peer->keeper->table, query.dev, query.ino,
 			    reply->cookies, REPLY_COOKIES);
-	peer_reply(peer, reply, count, -1);
+	peer_reply(peer, reply, count * KEEPER_COOKIE_SIZE, -1);
 }
 
 static const struct request {

@@ -68,6 +68,12 @@ enum keeper_state {
 	KEEPER_ORPHANED = 3
 };
 
+/* The payload of PARK, one byte. */
+enum keeper_park {
+	KEEPER_PARK_PLAIN = 0,
+	KEEPER_PARK_PROTECT = 1
+};
+
 /* In front of every packet; `length` counts what follows it. */
 struct keeper_header {
 	uint32_t magic;

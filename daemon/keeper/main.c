@@ -5,7 +5,8 @@
  * its data, even if the file was unlinked meanwhile. It decides nothing; who
  * may have what back is persistd's to say and the module's to carry out.
  *
- * One thread and one loop. Nothing in it waits for a peer.
+ * One loop in one thread, and nothing in it waits for a peer. The other
+ * threads, if any, are surrogates (surrogate.h), which do nothing.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>

@@ -47,15 +47,13 @@ static void keep_unsent(struct peer *peer, const struct reply *reply,
 	loop_interest(&peer->keeper->loop, &peer->source, EPOLLOUT);
 }
 
-void peer_reply(struct peer *peer, struct reply *reply,
-		uint32_t cookie_count, int fd)
+void peer_reply(struct peer *peer, struct reply *reply, size_t size, int fd)
 {
-	size_t payload = sizeof(reply->status) +
-			 cookie_count * KEEPER_COOKIE_SIZE;
-	size_t size = sizeof(reply->header) + payload;
 	int result = 0;
 
-	reply->header.length = (uint32_t)payload;
+	size += sizeof(reply->status);
+	reply->header.length = (uint32_t)size;
+	size += sizeof(reply->header);
 	result = packet_send(peer->source.fd, reply, size, fd);
 	if (result == -ETOOMANYREFS) {
 		/* unix(7): too many descriptors of this user are in flight */

@@ -16,7 +16,10 @@
 struct reply {
 	struct keeper_header header;
 	int32_t status;
-	uint8_t cookies[REPLY_COOKIES][KEEPER_COOKIE_SIZE];
+	union {
+		uint8_t cookies[REPLY_COOKIES][KEEPER_COOKIE_SIZE];
+		uint32_t surrogate;
+	} __attribute__((packed));
 } __attribute__((packed));
 
 /* An smbd child. */
@@ -44,9 +47,11 @@ int peer_listen(struct keeper *keeper);
  */
 struct reply *peer_begin_reply(const struct packet *packet, int32_t status);
 
-/* `fd` is -1 or a descriptor of the table, which stays there. */
-void peer_reply(struct peer *peer, struct reply *reply,
-		uint32_t cookie_count, int fd);
+/*
+ * `size` is that of what follows the status. `fd` is -1 or a descriptor of the
+ * table, which stays there.
+ */
+void peer_reply(struct peer *peer, struct reply *reply, size_t size, int fd);
 
 void peer_status(struct peer *peer, const struct packet *packet,
 		 int32_t status);

@@ -70,6 +70,12 @@ static void leave_file(struct table *table, struct kept *kept)
 			 keeper_index_slot(kept->dev, kept->ino));
 }
 
+static void end_surrogate(struct kept *kept)
+{
+	surrogate_end(kept->surrogate);
+	kept->surrogate = NULL;
+}
+
 struct kept *table_find(const struct table *table, const uint8_t *cookie)
 {
 	struct kept *kept = *bucket_of(table, cookie);
@@ -158,6 +164,8 @@ void table_remove(struct table *table, struct kept *kept)
 	link_remove(&kept->in_owner);
 	link_remove(&kept->report);
 	(void)close(kept->fd);
+	/* Who may have the file then finds no lock of the descriptor on it. */
+	end_surrogate(kept);
 	free(kept->record);
 	free(kept);
 }
@@ -166,6 +174,7 @@ void table_hold(struct table *table, struct kept *kept, struct link *owner,
 		uint32_t owner_pid)
 {
 	leave_file(table, kept);
+	end_surrogate(kept);
 	link_remove(&kept->in_owner);
 	link_append(owner, &kept->in_owner);
 	kept->owner = owner;

@@ -9,6 +9,7 @@
 #include "index.h"
 #include "keeper_protocol.h"
 #include "list.h"
+#include "surrogate.h"
 
 /* Where a descriptor stands on its way to persistd's knowledge; report.h. */
 enum report_state {
@@ -30,6 +31,8 @@ struct kept {
 	const struct link *owner;
 	/* The last owner's pid, also while it is parked or orphaned. */
 	uint32_t owner_pid;
+	/* Of a parked one that is protected; ends when it is parked no more. */
+	struct surrogate *surrogate;
 
 	uint8_t *record;
 	uint16_t record_length;

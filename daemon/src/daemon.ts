@@ -7,8 +7,9 @@ import type { Logger } from 'pino';
 import { AdminDesk } from './admin-desk.js';
 import { now, readBootId } from './clock.js';
 import { Complaints } from './complaints.js';
-import { Core } from './core/core.js';
+import { Core, type Displaced } from './core/core.js';
 import type { Effect } from './core/effects.js';
+import type { Handle } from './core/handle.js';
 import { adminEndpoint } from './endpoints/admin.js';
 import type { RouterEndpoint } from './endpoints/router.js';
 import { smbdEndpoint } from './endpoints/smbd.js';
@@ -17,7 +18,6 @@ import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
 import { LmdbStore } from './store/lmdb-store.js';
-import type { ContendBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 10_000;
 
@@ -113,17 +113,20 @@ export class Daemon {
         const ticket = this.#performer.ticket(answer);
         this.#perform(this.#core.claim(now(), { ...claim, ticket }));
       },
-      contend: (contention) => this.#contend(contention),
+      arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
+      contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
     });
   }
 
-  async #contend(contention: ContendBody): Promise<number> {
+  async #displace(decide: () => Displaced): Promise<readonly Handle[]> {
     // its answer comes behind every report of what happened before
     await this.#keeper.info();
-    const { drops } = this.#performer.perform(this.#core.contend(now(), contention));
-    await Promise.all(drops.values());
-    return drops.size;
+    const { ended, effects } = decide();
+    const { committed, drops } = this.#performer.perform(effects);
+    // a level that is lost must stay so, whoever dies next
+    await Promise.all([committed, ...drops.values()]);
+    return ended;
   }
 
   #makeKeeperClient(path: string): KeeperClient {

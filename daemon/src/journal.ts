@@ -14,6 +14,8 @@ const LEVELS: Readonly<Record<WatchEventName, 'debug' | 'info' | 'warn'>> = {
   disconnect: 'info',
   resume: 'info',
   refuse: 'info',
+  conflict: 'info',
+  'level-lost': 'info',
   expire: 'info',
   supersede: 'info',
   extend: 'info',

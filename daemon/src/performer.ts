@@ -14,6 +14,8 @@ import type { Verdict } from './wire/smbd.js';
 const ENOENT = -2;
 const LONGEST_SLEEP_MS = 60_000;
 
+type VerdictEffect = Extract<Effect, { effect: 'verdict' }>;
+
 export interface Performance {
   /** false: the store could not be written. */
   readonly committed: Promise<boolean>;
@@ -52,7 +54,7 @@ export class Performer {
   perform(effects: readonly Effect[]): Performance {
     const batch = new Map<string, Handle | null>();
     const drops = new Map<string, Promise<number | null>>();
-    const verdicts: Extract<Effect, { effect: 'verdict' }>[] = [];
+    const verdicts: VerdictEffect[] = [];
     for (const effect of effects) {
       switch (effect.effect) {
         case 'put':
@@ -79,8 +81,11 @@ export class Performer {
           break;
       }
     }
+    const earlier = this.#committed;
     const committed = this.#commit(batch);
-    if (verdicts.length > 0) this.#deliver(verdicts);
+    for (const verdict of verdicts) {
+      this.#deliver(verdict, verdict.restsOnBatch ? this.#committed : earlier);
+    }
     this.#sleep();
     return { committed, drops };
   }
@@ -112,13 +117,11 @@ export class Performer {
    * died in between would take the handle for connected, and the claimant's
    * `resumed` for a mistake.
    */
-  #deliver(verdicts: readonly Extract<Effect, { effect: 'verdict' }>[]): void {
-    void this.#committed.then(() => {
-      for (const { ticket, id, verdict } of verdicts) {
-        if (verdict.verdict === 'resume') this.#parts.log.info({ id }, 'may be resumed');
-        this.#answers.get(ticket)?.(verdict);
-        this.#answers.delete(ticket);
-      }
+  #deliver({ ticket, id, verdict }: VerdictEffect, committed: Promise<unknown>): void {
+    void committed.then(() => {
+      if (verdict.verdict === 'resume') this.#parts.log.info({ id }, 'may be resumed');
+      this.#answers.get(ticket)?.(verdict);
+      this.#answers.delete(ticket);
     });
   }
 

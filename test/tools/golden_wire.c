@@ -22,7 +22,7 @@
 
 #define EVENTS_SEQ 7
 #define CLAIM_SEQ 9
-#define CONTEND_SEQ 11
+#define CONTEND_SEQ 9
 #define MAX_REPLIES 64
 
 static const uint8_t cookie[] = "\x00\x01\x02\x03\x04\x05\x06\x07"
@@ -215,6 +215,9 @@ static void print_changes(void)
 	print_events("events: rename of a directory", &e, 1);
 	wire_event_unlink(&e, 2049, 131313, report);
 	print_events("events: unlink", &e, 1);
+	wire_event_conflict(&e, 2049, 131313, "192.0.2.9",
+			    "SHARING_VIOLATION");
+	print_events("events: conflict", &e, 1);
 
 	wire_event_sync(&e, NULL, 0);
 	print_events("events: sync with nothing held", &e, 1);
@@ -224,7 +227,7 @@ static void print_changes(void)
 
 static void print_messages(void)
 {
-	static const uint32_t alive[] = { 7, UINT32_MAX };
+	static const uint32_t alive[] = { 1, UINT32_MAX };
 	msgpack_sbuffer m = { 0 };
 
 	wire_pack_hello(&m, 1, &self, "0.1.0", "4.17.12");
@@ -234,13 +237,21 @@ static void print_messages(void)
 			&file_stat, 123456889012345);
 	print_hex("claim", &m);
 	msgpack_sbuffer_clear(&m);
-	wire_pack_contend(&m, CONTEND_SEQ, &self, "192.0.2.8", 2049, 131313,
-			  alive, 2);
+	wire_pack_arrive(&m, CONTEND_SEQ, &other, "192.0.2.7", client_guid,
+			 lease_key, create_guid, 2049, 131313);
+	print_hex("arrive", &m);
+	msgpack_sbuffer_clear(&m);
+	wire_pack_arrive(&m, CONTEND_SEQ, &other, "192.0.2.7", client_guid,
+			 NULL, NULL, 2049, 131313);
+	print_hex("arrive without a lease key or create GUID", &m);
+	msgpack_sbuffer_clear(&m);
+	wire_pack_contend(&m, CONTEND_SEQ, &other, "192.0.2.9", 2049, 131313,
+			  0x12019f, alive, 2);
 	print_hex("contend", &m);
 	msgpack_sbuffer_clear(&m);
-	wire_pack_contend(&m, CONTEND_SEQ, &self, "2001:db8::7", old_stat.dev,
-			  old_stat.ino, NULL, 0);
-	print_hex("contend, nothing alive", &m);
+	wire_pack_contend(&m, CONTEND_SEQ, &other, "192.0.2.9", 2049, 131313,
+			  0x80, NULL, 0);
+	print_hex("contend with nothing alive", &m);
 	msgpack_sbuffer_clear(&m);
 
 	print_records();
@@ -304,14 +315,21 @@ static void print_reply(const char *name, const struct wire_reply *r)
 		[WIRE_REPLY_WELCOME] = "welcome",
 		[WIRE_REPLY_ACK] = "ack",
 		[WIRE_REPLY_VERDICT] = "verdict",
+		[WIRE_REPLY_ARRIVED] = "arrived",
 		[WIRE_REPLY_CONTENDED] = "contended",
 		[WIRE_REPLY_ERROR] = "error",
 	};
 
+	size_t i = 0;
+
 	printf("%s\t%s %" PRIu64, name, types[r->type], r->seq);
+	for (i = 0; i < r->num_ended; i++) {
+		printf(" ended %" PRIu32, r->ended[i]);
+	}
 	if (r->type == WIRE_REPLY_VERDICT &&
 	    r->verdict.kind == WIRE_VERDICT_RESUME) {
-		printf(" resume");
+		printf(" resume%s",
+		       r->verdict.level_lost ? " level-lost" : "");
 	} else if (r->type == WIRE_REPLY_VERDICT) {
 		printf(" refuse %s%s", r->verdict.reason,
 		       r->verdict.final ? " final" : "");

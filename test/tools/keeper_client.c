@@ -6,7 +6,8 @@
  *   deposit COOKIE PATH rw|r|path [N [RECORD]]  open PATH, deposit N copies of
  *                          the descriptor (1), wait until it was served
  *   post COOKIE PATH rw|r|path                  the same without waiting
- *   park COOKIE | take COOKIE | drop COOKIE | dropsync COOKIE
+ *   park COOKIE [HOW]     HOW is the byte of PARK (0); 1 tells the surrogate
+ *   take COOKIE | drop COOKIE | dropsync COOKIE
  *   adopt COOKIE [RECORD]
  *   query DEV INO
  *   ask DEV INO            query, but leave the reply unread
@@ -284,18 +285,39 @@ static void deposit(char **words, bool wait)
 	printf("{\"status\":%d}\n", status);
 }
 
-static void simple(uint16_t type, char **words)
+static void drop_sync(char **words)
 {
 	uint8_t cookie[KEEPER_COOKIE_SIZE];
-	uint8_t reason = 0;
 	struct packet packet;
 	uint32_t seq = 0;
 	int fd = -1;
 
 	parse_cookie(words[1], cookie);
-	seq = send_request(type, cookie, &reason, type == KEEPER_PARK ? 1 : 0,
-			   -1, 0);
+	seq = send_request(KEEPER_DROP_SYNC, cookie, "", 0, -1, 0);
 	if (await(seq, &packet, &fd) >= 0) {
+		printf("{\"status\":%d}\n", status_of(&packet));
+	}
+}
+
+static void park(char **words)
+{
+	uint8_t cookie[KEEPER_COOKIE_SIZE];
+	uint8_t how = words[2] != NULL ? (uint8_t)atoi(words[2]) : 0;
+	struct packet packet;
+	uint32_t surrogate = 0;
+	uint32_t seq = 0;
+	ssize_t size = 0;
+	int fd = -1;
+
+	parse_cookie(words[1], cookie);
+	seq = send_request(KEEPER_PARK, cookie, &how, sizeof(how), -1, 0);
+	size = await(seq, &packet, &fd);
+	if (size == sizeof(int32_t) + sizeof(surrogate)) {
+		memcpy(&surrogate, packet.payload + sizeof(int32_t),
+		       sizeof(surrogate));
+		printf("{\"status\":%d,\"surrogate\":%u}\n",
+		       status_of(&packet), surrogate);
+	} else if (size >= 0) {
 		printf("{\"status\":%d}\n", status_of(&packet));
 	}
 }
@@ -458,10 +480,10 @@ static void run(char **words, int count)
 		deposit(words, true);
 	} else if (strcmp(command, "post") == 0 && count >= 4) {
 		deposit(words, false);
-	} else if (strcmp(command, "park") == 0 && count == 2) {
-		simple(KEEPER_PARK, words);
+	} else if (strcmp(command, "park") == 0 && count >= 2) {
+		park(words);
 	} else if (strcmp(command, "dropsync") == 0 && count == 2) {
-		simple(KEEPER_DROP_SYNC, words);
+		drop_sync(words);
 	} else if (strcmp(command, "take") == 0 && count == 2) {
 		take(words);
 	} else if (strcmp(command, "drop") == 0 && count == 2) {

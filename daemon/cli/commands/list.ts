@@ -7,6 +7,7 @@ import { relativeText } from '../durations.js';
 import { explained } from '../explain.js';
 import { digitsNeeded } from '../ids.js';
 import { note, print, printJson } from '../output.js';
+import { protectionText } from '../protection.js';
 import { type Column, renderTable } from '../table.js';
 
 export function addList(argv: Argv<GlobalOptions>): Argv<GlobalOptions> {
@@ -54,14 +55,17 @@ function columnsFor(
   const columns: (Column<HandleView> | false)[] = [
     { title: 'ID', cell: (handle) => handle.id.slice(0, digits) },
     withState && { title: 'STATE', cell: (handle) => handle.state },
+    (wide || !withState) && { title: 'KIND', cell: (handle) => handle.kind },
     { title: 'SHARE', cell: (handle) => handle.share, minColumns: 6 },
     { title: 'USER', cell: (handle) => handle.username, minColumns: 6 },
     { title: 'CLIENT', cell: (handle) => handle.remote_machine, minColumns: withState ? 11 : 15 },
     { title: 'EXPIRES', cell: expiryText },
+    wide && { title: 'PROTECTS', cell: protectionText },
+    wide && { title: 'REFUSED', cell: (handle) => String(handle.refused_others) },
     {
       title: 'FILE',
       cell: (handle) => (wide ? handle.path : handle.filename),
-      minColumns: 12,
+      minColumns: withState ? 12 : 9,
     },
   ];
   return columns.filter((column) => column !== false);

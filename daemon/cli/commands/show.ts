@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 import type { Argv } from 'yargs';
-import type { HandleView, LockView } from '../../src/shared/handle-view.js';
+import type { HandleView } from '../../src/shared/handle-view.js';
 import { type GlobalOptions, withConnection } from '../connection.js';
 import { durationText, relativeText } from '../durations.js';
 import { explained } from '../explain.js';
 import { parseId } from '../ids.js';
 import { print, printJson } from '../output.js';
+import { locksText, oplockText, refusedText, shareModeText } from '../protection.js';
 import { padTo, safeText } from '../text.js';
 
 const LABEL_COLUMNS = 14;
@@ -45,7 +46,7 @@ function describe(handle: HandleView, nowMs: number): string {
   const { fileid, server_id: server } = handle;
   const lines: [string, string | null][] = [
     ['Id', handle.id],
-    ['Kind', handle.durableVersion > 0 ? `durable v${handle.durableVersion}` : handle.kind],
+    ['Kind', kindText(handle)],
     ['State', stateText(handle)],
     ['Reason', handle.reason],
     ['Share', handle.share],
@@ -57,10 +58,12 @@ function describe(handle: HandleView, nowMs: number): string {
     ['Expires', handle.expires_at && momentText(handle.expires_at, nowMs)],
     ['Timeout', durationText(handle.timeout_ms)],
     ['Resumes', String(handle.resumes)],
-    ['Oplock', [handle.oplock, handle.lease_state].join(' ')],
+    ['Share mode', shareModeText(handle)],
+    ['Locks', locksText(handle)],
+    ['Oplock', oplockText(handle)],
     ['Lease key', handle.lease_key],
-    ['Locks', handle.locks.length === 0 ? 'none' : handle.locks.map(lockText).join(', ')],
-    ['Access', `mask ${handle.access_mask}, share mode ${handle.sharemode}`],
+    ['Refused', refusedText(handle)],
+    ['Access mask', handle.access_mask],
     ['Client GUID', handle.client_guid],
     ['Create GUID', handle.create_guid],
     ['Inode', `${fileid.inode} on device ${fileid.devid}`],
@@ -73,14 +76,16 @@ function describe(handle: HandleView, nowMs: number): string {
     .join('\n');
 }
 
+function kindText({ kind, durableVersion }: HandleView): string {
+  if (durableVersion === 0) return kind;
+  const durable = `durable v${durableVersion}`;
+  return kind === 'durable' ? durable : `${kind}, opened as ${durable}`;
+}
+
 function stateText(handle: HandleView): string {
   return handle.orphan ? `${handle.state} (its smbd child died)` : handle.state;
 }
 
 function momentText(rfc3339: string, nowMs: number): string {
   return `${relativeText(Date.parse(rfc3339), nowMs)} (${rfc3339})`;
-}
-
-function lockText(lock: LockView): string {
-  return `${lock.exclusive ? 'exclusive' : 'shared'} ${lock.count} bytes at ${lock.start}`;
 }

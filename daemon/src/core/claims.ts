@@ -6,6 +6,7 @@ import type { ClaimBody, RefusalReason, Verdict } from '../wire/smbd.js';
 import type { Context } from './context.js';
 import { count } from './counters.js';
 import { type Disconnect, type Handle, isEnded, NS_PER_MS, type State } from './handle.js';
+import type { KeeperView } from './keeper-view.js';
 
 export interface Claim extends ClaimBody {
   /** Names the claimant to the shell that will carry the verdict. */
@@ -16,14 +17,16 @@ type Refusal = Extract<Verdict, { verdict: 'refuse' }>;
 
 export class Claims {
   readonly #context: Context;
+  readonly #keeper: KeeperView;
   readonly #waiting = new Map<string, Set<Claim>>();
 
-  constructor(context: Context) {
+  constructor(context: Context, keeper: KeeperView) {
     this.#context = context;
+    this.#keeper = keeper;
   }
 
   claim(claim: Claim): void {
-    const refusal = this.#decide(claim);
+    const refusal = this.#decide(claim, false);
     if (refusal === null) return;
     if (refusal.reason === 'unknown' || refusal.reason === 'connected') this.#wait(claim);
     else this.#refuse(claim, refusal);
@@ -32,7 +35,7 @@ export class Claims {
   /** The handle's state changed: perhaps to what a claim is waiting for. */
   retry(id: string): void {
     for (const claim of this.#waiting.get(id) ?? []) {
-      const refusal = this.#decide(claim);
+      const refusal = this.#decide(claim, true);
       if (refusal === null) {
         this.#stopWaiting(claim);
       } else if (refusal.reason !== 'unknown' && refusal.reason !== 'connected') {
@@ -48,7 +51,8 @@ export class Claims {
     this.#waiting.set(claim.cookie, claims.add(claim));
     deadlines.at(now.monotonicNs + BigInt(policy.overtakingMs) * NS_PER_MS, () => {
       if (!this.#stopWaiting(claim)) return;
-      const refusal = this.#decide(claim);
+      this.#keeper.believe(claim.cookie);
+      const refusal = this.#decide(claim, true);
       if (refusal !== null) this.#refuse(claim, refusal);
     });
   }
@@ -61,7 +65,7 @@ export class Claims {
   }
 
   /** Grants the claim, or says why not. */
-  #decide(claim: Claim): Refusal | null {
+  #decide(claim: Claim, waited: boolean): Refusal | null {
     const { table, now, policy } = this.#context;
     const handle = table.live(claim.cookie) ?? table.ended(claim.cookie);
     if (handle === undefined) return refusal('unknown', false);
@@ -79,26 +83,32 @@ export class Claims {
       this.#context.end(handle, 'expired', 'expired', { server: null, drop: true });
       return refusal('expired', true);
     }
-    if (isModified(claim, disconnect) && policy.modified[handle.record.kind] === 'close') {
+    const modified = isModified(claim, disconnect);
+    if (modified && policy.modified[handle.record.kind] === 'close') {
       this.#context.end(handle, 'failed', 'modified', { server: null, drop: true });
       return refusal('modified', true);
     }
-    this.#grant(claim, handle);
+    this.#grant(claim, handle, modified, waited);
     return null;
   }
 
-  #grant(claim: Claim, handle: Handle): void {
+  /** What a client has cached of a file that was modified must not be trusted. */
+  #grant(claim: Claim, handle: Handle, modified: boolean, restsOnBatch: boolean): void {
     const { effects, now, policy } = this.#context;
     const claimDeadlineNs = now.monotonicNs + BigInt(policy.claimMs) * NS_PER_MS;
     this.#context.change(handle, { step: 'claim', by: claim.serverId, claimDeadlineNs });
-    const verdict: Verdict = { verdict: 'resume', path: handle.record.path };
-    effects.push({ effect: 'verdict', ticket: claim.ticket, id: handle.id, verdict });
+    const { path } = handle.record;
+    const levelLost = handle.levelLost || modified;
+    const verdict: Verdict = { verdict: 'resume', path, levelLost };
+    const { ticket } = claim;
+    effects.push({ effect: 'verdict', ticket, id: handle.id, verdict, restsOnBatch });
   }
 
   #refuse(claim: Claim, verdict: Refusal): void {
     const { counters, effects, table } = this.#context;
     count(counters.refusals, verdict.reason);
-    effects.push({ effect: 'verdict', ticket: claim.ticket, id: claim.cookie, verdict });
+    const { ticket, cookie: id } = claim;
+    effects.push({ effect: 'verdict', ticket, id, verdict, restsOnBatch: true });
     const handle = table.live(claim.cookie) ?? table.ended(claim.cookie) ?? null;
     this.#context.publish('refuse', handle, verdict.reason);
   }

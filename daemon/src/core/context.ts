@@ -95,6 +95,9 @@ export class Context {
       locks: [],
       retained,
       unlinked: false,
+      levelLost: false,
+      refusedOthers: 0,
+      lastRefused: null,
       resumes: 0,
     };
     this.table.add(handle);

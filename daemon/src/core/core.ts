@@ -4,10 +4,10 @@
 
 import type { StatsView } from '../shared/admin.js';
 import type { ServerId } from '../wire/records.js';
-import type { ContendBody, SmbdEvent } from '../wire/smbd.js';
+import type { ArriveBody, ContendBody, SmbdEvent } from '../wire/smbd.js';
 import { Admin, AdminError } from './admin.js';
 import { type Claim, Claims } from './claims.js';
-import { contended } from './contention.js';
+import { Contention } from './contention.js';
 import { Context } from './context.js';
 import { count } from './counters.js';
 import type { Effect } from './effects.js';
@@ -26,6 +26,12 @@ export interface Administered<T> {
   readonly effects: Effect[];
 }
 
+/** Handles that had to give way. The effects hold a drop for each. */
+export interface Displaced {
+  readonly ended: readonly Handle[];
+  readonly effects: Effect[];
+}
+
 function attempt<T>(action: () => T): Outcome<T> {
   try {
     return { ok: true, value: action() };
@@ -39,14 +45,16 @@ export class Core {
   readonly #context: Context;
   readonly #keeper: KeeperView;
   readonly #claims: Claims;
+  readonly #contention: Contention;
   readonly #smbd: SmbdEvents;
   readonly #admin: Admin;
 
   constructor(policy: Policy = DEFAULT_POLICY) {
     this.#context = new Context(policy);
     this.#keeper = new KeeperView(this.#context);
-    this.#claims = new Claims(this.#context);
-    this.#smbd = new SmbdEvents(this.#context, this.#keeper);
+    this.#claims = new Claims(this.#context, this.#keeper);
+    this.#contention = new Contention(this.#context, this.#keeper);
+    this.#smbd = new SmbdEvents(this.#context, this.#keeper, this.#contention);
     this.#admin = new Admin(this.#context);
   }
 
@@ -74,9 +82,12 @@ export class Core {
     return this.#run(now, () => this.#claims.claim(claim));
   }
 
-  /** The effects hold a drop for each handle that is to be gone before the answer. */
-  contend(now: Moment, body: ContendBody): Effect[] {
-    return this.#run(now, () => contended(this.#context, this.#keeper, body));
+  arrive(now: Moment, body: ArriveBody): Displaced {
+    return this.#displace(now, () => this.#contention.arrive(body));
+  }
+
+  contend(now: Moment, body: ContendBody): Displaced {
+    return this.#displace(now, () => this.#contention.contend(body));
   }
 
   keeperListStarted(now: Moment): Effect[] {
@@ -172,6 +183,14 @@ export class Core {
     const { effects } = context;
     context.effects = [];
     return effects;
+  }
+
+  #displace(now: Moment, action: () => Handle[]): Displaced {
+    let ended: Handle[] = [];
+    const effects = this.#run(now, () => {
+      ended = action();
+    });
+    return { ended, effects };
   }
 
   #retryClaims(): void {

@@ -19,6 +19,8 @@ export type Effect =
       readonly ticket: number;
       readonly id: string;
       readonly verdict: Verdict;
+      /** It rests on what changed in the same batch, which must be committed first. */
+      readonly restsOnBatch: boolean;
     }
   | {
       readonly effect: 'illegal';

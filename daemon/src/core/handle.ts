@@ -53,6 +53,11 @@ export interface Handle {
   /** The keeper holds its descriptor. */
   retained: boolean;
   unlinked: boolean;
+  /** Another open has cost it its oplock or lease while its client was away. */
+  levelLost: boolean;
+  /** Clients that it kept from the file while its own was away, and the last of them. */
+  refusedOthers: number;
+  lastRefused: string | null;
   resumes: number;
 }
 
@@ -67,6 +72,10 @@ export function isEnded(state: State): state is EndedState {
 
 export function disconnectOf(state: State): Disconnect | null {
   return state.name === 'disconnected' || state.name === 'claimed' ? state.disconnect : null;
+}
+
+export function hasLevel({ leaseKey, leaseState, oplock }: HandleRecord): boolean {
+  return leaseKey === null ? oplock !== 0 : leaseState !== 0;
 }
 
 export function deadlineAfter(sinceNs: bigint, timeoutMs: number): bigint {

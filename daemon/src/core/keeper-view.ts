@@ -50,6 +50,15 @@ export class KeeperView {
     return this.#entries.get(id)?.state === 'parked';
   }
 
+  /** A claim has waited long enough for what smbd would say: what the keeper says counts. */
+  believe(id: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.state !== 'parked') return;
+    const handle = this.#context.table.live(id);
+    if (handle === undefined) this.#takeOverIfUnknown(entry);
+    else this.#followOwner(handle, entry);
+  }
+
   listStarted(): void {
     this.#entries.clear();
     this.#listed = false;

@@ -3,6 +3,7 @@
 
 import type { HandleRecord, ServerId } from '../wire/records.js';
 import type { EventBody, SmbdEvent } from '../wire/smbd.js';
+import type { Contention } from './contention.js';
 import type { Context } from './context.js';
 import { count } from './counters.js';
 import { deadlineAfter, type Handle } from './handle.js';
@@ -12,10 +13,12 @@ import { renamed, unlinked } from './names.js';
 export class SmbdEvents {
   readonly #context: Context;
   readonly #keeper: KeeperView;
+  readonly #contention: Contention;
 
-  constructor(context: Context, keeper: KeeperView) {
+  constructor(context: Context, keeper: KeeperView, contention: Contention) {
     this.#context = context;
     this.#keeper = keeper;
+    this.#contention = contention;
   }
 
   apply(server: ServerId, event: SmbdEvent): void {
@@ -27,6 +30,8 @@ export class SmbdEvents {
         return this.#resumed(server, event.body);
       case 'rename':
         return renamed(this.#context, event.body);
+      case 'conflict':
+        return this.#contention.conflict(event.body);
       case 'unlink':
         return unlinked(this.#context, event.body);
       case 'sync':
@@ -63,14 +68,22 @@ export class SmbdEvents {
     }
   }
 
+  /**
+   * Also what a connected handle has become: a durable one is made resilient.
+   * A grant that comes when the descriptor is parked is older than that, and
+   * than the loss of a level since.
+   */
   #grant(server: ServerId, record: HandleRecord): void {
     const known = this.#context.table.live(record.cookie);
     if (known === undefined) {
       if (this.#addConnected(record, 'grant') !== null) this.#context.counters.grants++;
       return;
     }
+    const { kind } = known.record;
     if (!this.#context.change(known, { step: 'grant', server })) return;
     this.#context.table.replaceRecord(known, record);
+    if (!this.#keeper.isParked(known.id)) known.levelLost = false;
+    if (kind !== record.kind) this.#context.publish('grant', known, `${kind} to ${record.kind}`);
   }
 
   #resumed(server: ServerId, record: HandleRecord): void {
@@ -81,6 +94,7 @@ export class SmbdEvents {
       if (!this.#context.change(known, { step: 'resumed', server })) return;
       this.#context.table.replaceRecord(known, record);
     }
+    handle.levelLost = false;
     handle.resumes++;
     this.#context.counters.resumes++;
     this.#context.publish('resume', handle);

@@ -56,6 +56,9 @@ export function handleView(handle: Handle, now: Moment): HandleView {
     retained: handle.retained,
     orphan: disconnectOf(state)?.orphan ?? false,
     unlinked: handle.unlinked,
+    level_lost: handle.levelLost,
+    refused_others: handle.refusedOthers,
+    last_refused: handle.lastRefused,
     reason: isEnded(state) ? state.reason : null,
     resumes: handle.resumes,
   };

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // smbd.sock: what smbd children report and ask.
 
+import type { Handle } from '../core/handle.js';
 import type { Message } from '../shared/message.js';
 import type { ServerId } from '../wire/records.js';
 import {
+  type ArriveBody,
   type ClaimBody,
   type ContendBody,
   decodeRequest,
@@ -20,8 +22,9 @@ export interface SmbdService {
   /** Resolves when the events are committed; false if they could not be. */
   events(server: ServerId, events: SmbdEvent[]): Promise<boolean>;
   claim(claim: ClaimBody, answer: (verdict: Verdict) => void): void;
-  /** Resolves to the number of handles that ended, when their descriptors are closed. */
-  contend(contention: ContendBody): Promise<number>;
+  /** Resolve to the handles that ended, when their descriptors are closed. */
+  arrive(arrival: ArriveBody): Promise<readonly Handle[]>;
+  contend(contention: ContendBody): Promise<readonly Handle[]>;
   bad(endpoint: 'smbd', why: string): void;
 }
 
@@ -45,7 +48,14 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
       });
       return;
     case 'contend':
-      void service.contend(request.body).then((ended) => reply('contended', { ended }));
+      void service
+        .contend(request.body)
+        .then((ended) => reply('contended', { ended: ended.length }));
+      return;
+    case 'arrive':
+      void service.arrive(request.body).then((ended) => {
+        reply('arrived', { ended: ended.map(({ record }) => record.persistentId) });
+      });
       return;
     case 'claim':
       return service.claim(request.body, (verdict) => reply('verdict', encodeVerdict(verdict)));

@@ -115,6 +115,8 @@ export const WATCH_EVENTS = [
   'unlock',
   'rename',
   'unlink',
+  'conflict',
+  'level-lost',
   'keeper-lost',
   'keeper-back',
 ] as const;

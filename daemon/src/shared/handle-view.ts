@@ -71,6 +71,12 @@ export interface HandleView {
   orphan: boolean;
   /** The file was deleted through smbd; the descriptor still reaches it. */
   unlinked: boolean;
+  /** Another open has cost it its oplock or lease while its client was away. */
+  level_lost: boolean;
+  /** How often it kept somebody from the file while its client was away. */
+  refused_others: number;
+  /** Who was the last, how, and when. */
+  last_refused: string | null;
   /** Why it ended. */
   reason: string | null;
   /** How often a client came back to it. */

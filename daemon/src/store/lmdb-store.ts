@@ -35,7 +35,14 @@ export class LmdbStore implements Store {
     makeDirectory(directory);
     checkEnvironment(join(directory, 'data.mdb'));
     this.#bootId = bootId;
-    this.#environment = open({ path: directory, noSubdir: false, encoding: 'binary' });
+    // A write is done when it is committed, which survives this process; the disk
+    // gets it soon after.
+    this.#environment = open({
+      path: directory,
+      noSubdir: false,
+      encoding: 'binary',
+      separateFlushed: true,
+    });
     const meta = this.#environment.openDB<string | number, string>({
       name: 'meta',
       encoding: 'msgpack',

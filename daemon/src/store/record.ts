@@ -15,11 +15,12 @@ import {
   text,
   uint32,
   uint64,
+  withDefault,
 } from '../wire/codec.js';
 import { fileStat, handleRecord, lock } from '../wire/records.js';
 import { type Restored, StoreError } from './store.js';
 
-/** Grows when a field is added or changes its meaning. */
+/** Grows when a field changes its meaning, or is added without a default for older records. */
 export const SCHEMA_VERSION = 1;
 
 const moment = map({ monotonicNs: uint64, realtimeNs: uint64 });
@@ -39,6 +40,9 @@ const stored = map({
   locks: list(lock),
   retained: bool,
   unlinked: bool,
+  levelLost: withDefault(bool, false),
+  refusedOthers: withDefault(uint32, 0),
+  lastRefused: withDefault(nullable(text), null),
   resumes: uint32,
   disconnect: nullable(disconnect),
   ended: nullable(ended),
@@ -56,6 +60,9 @@ export function encodeHandle(handle: Handle, bootId: string): Buffer {
     locks: handle.locks,
     retained: handle.retained,
     unlinked: handle.unlinked,
+    levelLost: handle.levelLost,
+    refusedOthers: handle.refusedOthers,
+    lastRefused: handle.lastRefused,
     resumes: handle.resumes,
     disconnect: disconnectOf(state),
     ended: isEnded(state) ? state : null,
@@ -67,11 +74,16 @@ export function encodeHandle(handle: Handle, bootId: string): Buffer {
 export function decodeHandle(bytes: Uint8Array, bootId: string, now: Moment): Restored {
   const value = unpack(bytes);
   refuseNewer(isMap(value) ? value['schemaVersion'] : undefined, 'a record');
-  const { record, locks, retained, unlinked, resumes, ...rest } = stored.decode(value, 'record');
-  const sameBoot = rest.bootId === bootId;
-  const state = stateOf(rest, sameBoot, now);
-  const handle = { id: record.cookie, record, state, locks, retained, unlinked, resumes };
-  return { handle, sameBoot };
+  const {
+    schemaVersion: _schemaVersion,
+    bootId: writtenIn,
+    disconnect: gone,
+    ended: end,
+    ...kept
+  } = stored.decode(value, 'record');
+  const sameBoot = writtenIn === bootId;
+  const state = stateOf({ disconnect: gone, ended: end }, sameBoot, now);
+  return { handle: { id: kept.record.cookie, state, ...kept }, sameBoot };
 }
 
 export function refuseNewer(version: unknown, what: string): void {

@@ -89,6 +89,14 @@ export function nullable<T>(codec: Codec<T>): Codec<T | null> {
   };
 }
 
+/** For a key that older writers did not know. */
+export function withDefault<T>(codec: Codec<T>, fallback: T): Codec<T> {
+  return {
+    decode: (value, at) => (value === undefined ? fallback : codec.decode(value, at)),
+    encode: (value) => codec.encode(value),
+  };
+}
+
 export function list<T>(codec: Codec<T>): Codec<T[]> {
   return {
     decode(value, at) {

@@ -9,8 +9,10 @@ import {
   type Decoded,
   list,
   map,
+  nullable,
   path,
   text,
+  uint32,
   uint64,
   WireError,
 } from './codec.js';
@@ -31,6 +33,7 @@ const eventBodies = {
   resumeFailed: map({ cookie: bin16, reason: text, final: bool }),
   close: map({ cookie: bin16, reason: text }),
   rename: map({ dev: uint64, ino: uint64, isDirectory: bool, from: path, to: path }),
+  conflict: map({ dev: uint64, ino: uint64, clientAddress: text, status: text }),
   unlink: map({ dev: uint64, ino: uint64, path }),
   sync: map({ cookies: list(bin16) }),
 };
@@ -65,11 +68,21 @@ const requestBodies = {
     stat: fileStat,
     now: uint64,
   }),
+  arrive: map({
+    serverId,
+    clientAddress: text,
+    clientGuid: bin16,
+    leaseKey: nullable(bin16),
+    createGuid: nullable(bin16),
+    dev: uint64,
+    ino: uint64,
+  }),
   contend: map({
     serverId,
     clientAddress: text,
     dev: uint64,
     ino: uint64,
+    accessMask: uint32,
     alive: list(uint64),
   }),
 };
@@ -80,6 +93,7 @@ export type SmbdRequest = {
   [T in SmbdRequestType]: { type: T; body: Decoded<RequestBodies[T]> };
 }[SmbdRequestType];
 export type ClaimBody = Decoded<RequestBodies['claim']>;
+export type ArriveBody = Decoded<RequestBodies['arrive']>;
 export type ContendBody = Decoded<RequestBodies['contend']>;
 
 const requestsByName = new Map<string, Codec<unknown>>(Object.entries(requestBodies));
@@ -111,12 +125,13 @@ export const REFUSAL_REASONS = [
 export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
 export type Verdict =
-  | { verdict: 'resume'; path: string }
+  | { verdict: 'resume'; path: string; levelLost: boolean }
   | { verdict: 'refuse'; reason: RefusalReason; final: boolean; serverId?: ServerId };
 
 export function encodeVerdict(verdict: Verdict): Body {
   if (verdict.verdict === 'resume') {
-    return { verdict: 'resume', path: path.encode(verdict.path) };
+    const { levelLost } = verdict;
+    return { verdict: 'resume', path: path.encode(verdict.path), levelLost };
   }
   const { reason, final, serverId: holder } = verdict;
   return {

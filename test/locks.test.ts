@@ -194,23 +194,28 @@ for (const share of ['durable', 'posix']) {
     if (share === 'posix') assert.equal(tryLock(path, 20, 10), 'locked');
   });
 
-  test(`${share}: a LOCK of another handle cannot take what a disconnected one holds`, async () => {
+  test(`${share}: a handle that is back cannot take what another one, still away, holds`, async () => {
     const name = newName();
-    const shared = { ...optionsOf(USUAL, { state: LeaseState.RH }) };
-    let held = await hold(samba, share, shared, name);
-    await held.open.lock({ offset: 0, length: 10 }).ok();
-    await drop(samba, held);
-    const other = await samba.connect(share);
-    const rival = await other.open(name, optionsOf(USUAL, { state: LeaseState.RH })).ok();
-    assert.equal(await rival.lock({ offset: 0, length: 1 }).code(), 'LOCK_NOT_GRANTED');
-    assert.equal(await rival.lock({ offset: 10, length: 1 }).code(), 'SUCCESS');
-    held = await resume(samba, held);
-    assert.equal(await rival.lock({ offset: 0, length: 1 }).code(), 'LOCK_NOT_GRANTED');
-    assert.equal(await held.open.lock({ offset: 10, length: 1 }).code(), 'LOCK_NOT_GRANTED');
-    await held.open.unlock({ offset: 0, length: 10 }).ok();
-    assert.equal(await rival.lock({ offset: 0, length: 1 }).code(), 'SUCCESS');
-    await held.open.close().ok();
-    await rival.close().ok();
+    const lease = { key: newGuid(), state: LeaseState.RWH };
+    const durable = () => ({ version: 2, timeoutMs: 60_000, createGuid: newGuid() }) as const;
+    const a = await samba.connect(share);
+    const holder = await a.open(name, { lease, durable: durable() }).ok();
+    const rival = await a.open(name, { lease, durable: durable() }).ok();
+    await holder.lock({ offset: 0, length: 10 }).ok();
+    await a.drop();
+    await samba.until('both', () => samba.away(name).length === 2);
+    const b = await samba.back(a, share);
+    const early = await b.reconnect(rival).ok();
+    assert.equal(await early.lock({ offset: 0, length: 1 }).code(), 'LOCK_NOT_GRANTED');
+    assert.equal(await early.write(5, 'x').code(), 'FILE_LOCK_CONFLICT');
+    await early.lock({ offset: 10, length: 1 }).ok();
+    const late = await b.reconnect(holder).ok();
+    assert.equal(await early.lock({ offset: 0, length: 1 }).code(), 'LOCK_NOT_GRANTED');
+    assert.equal(await late.lock({ offset: 10, length: 1 }).code(), 'LOCK_NOT_GRANTED');
+    await late.unlock({ offset: 0, length: 10 }).ok();
+    await early.lock({ offset: 0, length: 1 }).ok();
+    await late.close().ok();
+    await early.close().ok();
   });
 
   test(`${share}: LOGOFF, and back on the same connection to the same smbd`, async () => {

@@ -143,6 +143,12 @@ void contend_opened(const struct files_struct *fsp)
 	TALLOC_FREE(frame);
 }
 
+bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock)
+{
+	return maybe_away(&fsp->fsp_name->st) &&
+	       records_disconnected_lock(&fsp->file_id, plock);
+}
+
 void contend_refused(const struct connection_struct *conn,
 		     const SMB_STRUCT_STAT *st, NTSTATUS status)
 {

@@ -23,6 +23,13 @@ void contend_arriving(struct connection_struct *conn,
  */
 void contend_opened(const struct files_struct *fsp);
 
+/*
+ * Before a lock, or a READ or WRITE: whether a lock of a disconnected durable
+ * handle forbids it. smbd itself would delete such a lock as nobody's. (The
+ * owner's own client can get here, by another open under the same lease.)
+ */
+bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock);
+
 /* After an open or a lock that was refused: it may be such a handle's doing. */
 void contend_refused(const struct connection_struct *conn,
 		     const SMB_STRUCT_STAT *st, NTSTATUS status);

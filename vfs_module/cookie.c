@@ -6,13 +6,13 @@
  * Layout, little endian: magic (16), version u32, cookie (16),
  * durable version u8, is pathref u8, kind u8, zero u8, disconnects u32,
  * create options u32; the surrogate: pid u64, op_type u16, lease version u16,
- * lease state u32, lease epoch u16, zero u16, zero u32, lease key (16); then
- * stock's cookie up to the end.
+ * lease state u32, lease epoch u16, zero u16, lease key (16); timeout u32, lock
+ * count u32, zero u32; then stock's cookie up to the end.
  */
 #define COOKIE_MAGIC "persistent-open\n"
 #define COOKIE_MAGIC_SIZE 16
 #define COOKIE_VERSION 1
-#define COOKIE_HEADER_SIZE 88
+#define COOKIE_HEADER_SIZE 96
 
 NTSTATUS cookie_push(TALLOC_CTX *mem_ctx, const struct persistent_cookie *c,
 		     DATA_BLOB *blob)
@@ -36,8 +36,10 @@ NTSTATUS cookie_push(TALLOC_CTX *mem_ctx, const struct persistent_cookie *c,
 	SSVAL(out.data, 58, c->surrogate.lease_version);
 	SIVAL(out.data, 60, c->surrogate.lease_state);
 	SSVAL(out.data, 64, c->surrogate.lease_epoch);
-	SBVAL(out.data, 72, c->surrogate.lease_key.data[0]);
-	SBVAL(out.data, 80, c->surrogate.lease_key.data[1]);
+	SBVAL(out.data, 68, c->surrogate.lease_key.data[0]);
+	SBVAL(out.data, 76, c->surrogate.lease_key.data[1]);
+	SIVAL(out.data, 84, c->timeout_ms);
+	SIVAL(out.data, 88, c->lock_count);
 	memcpy(out.data + COOKIE_HEADER_SIZE, c->stock.data, c->stock.length);
 	*blob = out;
 	return NT_STATUS_OK;
@@ -57,6 +59,8 @@ bool cookie_pull(const DATA_BLOB *blob, struct persistent_cookie *c)
 		.kind = CVAL(blob->data, 38),
 		.disconnects = IVAL(blob->data, 40),
 		.create_options = IVAL(blob->data, 44),
+		.timeout_ms = IVAL(blob->data, 84),
+		.lock_count = IVAL(blob->data, 88),
 		.surrogate = {
 			.pid = BVAL(blob->data, 48),
 			.op_type = SVAL(blob->data, 56),
@@ -64,8 +68,8 @@ bool cookie_pull(const DATA_BLOB *blob, struct persistent_cookie *c)
 			.lease_state = IVAL(blob->data, 60),
 			.lease_epoch = SVAL(blob->data, 64),
 			.lease_key.data = {
-				BVAL(blob->data, 72),
-				BVAL(blob->data, 80),
+				BVAL(blob->data, 68),
+				BVAL(blob->data, 76),
 			},
 		},
 		.stock = data_blob_const(blob->data + COOKIE_HEADER_SIZE,

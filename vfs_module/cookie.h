@@ -35,6 +35,8 @@ struct persistent_cookie {
 	bool is_pathref;          /* the descriptor is an O_PATH one */
 	uint32_t disconnects;     /* how often it was disconnected so far */
 	uint32_t create_options;
+	uint32_t timeout_ms;      /* the client's, while smbd is told more */
+	uint32_t lock_count;      /* when it was disconnected */
 	struct persistent_surrogate surrogate;
 	DATA_BLOB stock;          /* vfs_default's own cookie */
 };

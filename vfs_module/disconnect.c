@@ -6,6 +6,7 @@
 #include "handle.h"
 #include "persistd.h"
 #include "records.h"
+#include "timeouts.h"
 
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
@@ -34,6 +35,10 @@ static NTSTATUS disconnect_durable(struct vfs_handle_struct *vfs,
 
 	/* stock gives up when others have locks on the file, too */
 	fsp->current_lock_count = 0;
+	/* and takes an unlinked file's stat for none */
+	if (fsp->fsp_name->st.st_ex_nlink == 0) {
+		fsp->fsp_name->st.st_ex_nlink = 1;
+	}
 	status = SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, stock_cookie,
 						 mem_ctx, new_stock);
 	fsp->current_lock_count = locks;
@@ -171,6 +176,7 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 	/* so that the closing of smbd's copy is taken for what it is */
 	h->state = HANDLE_PARKED;
 	h->cookie.disconnects += 1;
+	h->cookie.lock_count = h->fsp->current_lock_count;
 	if (h->cookie.kind == PERSISTENT_KIND_RESILIENT) {
 		status = disconnect_protected(vfs, h, lck, before, mem_ctx,
 					      new_stock);
@@ -181,6 +187,18 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 	h->state = before;
 	TALLOC_FREE(lck);
 	return status;
+}
+
+/*
+ * smbd's scavenger is to leave the open alone: the deadline is persistd's, and
+ * an administrator may extend it.
+ */
+static void outlive_scavenger(struct persistent_handle *h)
+{
+	struct smbXsrv_open_global0 *global = h->fsp->op->global;
+
+	h->cookie.timeout_ms = global->durable_timeout_msec;
+	global->durable_timeout_msec = TIMEOUTS_LONGEST_MS;
 }
 
 NTSTATUS disconnect_handle(struct vfs_handle_struct *vfs,
@@ -209,6 +227,7 @@ NTSTATUS disconnect_handle(struct vfs_handle_struct *vfs,
 			    strerror(errno));
 	}
 	announce(h, &st);
+	outlive_scavenger(h);
 	h->cookie.stock = c.stock;
 	status = cookie_push(mem_ctx, &h->cookie, new_cookie);
 	h->cookie.stock = data_blob_null;

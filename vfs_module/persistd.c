@@ -204,6 +204,7 @@ static void link_found(void)
 	if (persistd.lost) {
 		DBG_NOTICE("persistd answers\n");
 		persistd.lost = false;
+		persistd.welcome = false;
 		persistd.callbacks->resync();
 		link_flush();
 	}

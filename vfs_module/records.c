@@ -371,6 +371,55 @@ bool records_disconnect(struct share_mode_lock *lck,
 	return ok;
 }
 
+struct conflict_state {
+	const struct lock_struct *plock;
+	bool found;
+};
+
+static bool overlap(const struct lock_struct *a, const struct lock_struct *b)
+{
+	/* a lock of no bytes lies between two (MS-FSA 2.1.4.10) */
+	if (a->size == 0 || b->size == 0) {
+		return false;
+	}
+	return a->start <= b->start + (b->size - 1) &&
+	       b->start <= a->start + (a->size - 1);
+}
+
+static void find_conflict_fn(TDB_DATA key, TDB_DATA value, void *private_data)
+{
+	struct conflict_state *state = private_data;
+	const struct lock_struct *want = state->plock;
+	size_t num = value.dsize / sizeof(struct lock_struct);
+	size_t i = 0;
+
+	for (i = 0; i < num && !state->found; i++) {
+		struct lock_struct l = { .start = 0 };
+
+		memcpy(&l, value.dptr + i * sizeof(l), sizeof(l));
+		state->found = server_id_is_disconnected(&l.context.pid) &&
+			       l.context.smblctx != want->context.smblctx &&
+			       (l.lock_type != READ_LOCK ||
+				want->lock_type != READ_LOCK) &&
+			       overlap(&l, want);
+	}
+}
+
+bool records_disconnected_lock(const struct file_id *id,
+			       const struct lock_struct *plock)
+{
+	struct conflict_state state = { .plock = plock };
+	struct db_context *db = lock_db();
+	struct file_id key = *id;
+
+	if (db != NULL) {
+		(void)dbwrap_parse_record(
+			db, make_tdb_data((uint8_t *)&key, sizeof(key)),
+			find_conflict_fn, &state);
+	}
+	return state.found;
+}
+
 static struct server_id surrogate_id(uint64_t pid)
 {
 	return (struct server_id) {

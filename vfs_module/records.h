@@ -130,6 +130,10 @@ bool records_move_locks(TALLOC_CTX *mem_ctx, const struct file_id *id,
 /* Deletes them. */
 bool records_delete_locks(const struct file_id *id, uint64_t persistent_id);
 
+/* Whether a lock of a disconnected open conflicts with plock. */
+bool records_disconnected_lock(const struct file_id *id,
+			       const struct lock_struct *plock);
+
 /*
  * Undoes what smb2srv_open_recreate() did for a reconnect that is refused:
  * the record is as it was before (disconnected, or held by holder), or gone

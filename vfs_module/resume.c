@@ -285,6 +285,10 @@ static const char *rebind(const struct resume_request *req,
 		goto out;
 	}
 	count_posix_locks(fsp, locks, num_locks);
+	reason = "superseded";
+	if ((uint32_t)fsp->current_lock_count != req->cookie.lock_count) {
+		goto out;
+	}
 	records_note_open(lck, &e, fsp_lease_type(fsp));
 	(void)set_file_oplock(fsp);
 	*share_access = e.share_access;
@@ -532,16 +536,23 @@ enum resume_outcome resume(const struct resume_request *req,
 	struct stat st = { 0 };
 	int fd = -1;
 
-	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd) != 0) {
-		return RESUME_ASK_STOCK;
+	req->op->global->durable_timeout_msec = req->cookie.timeout_ms;
+
+	/* persistd is asked in any case: it knows what has ended */
+	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd) == 0 &&
+	    fstat(fd, &st) == -1) {
+		DBG_WARNING("fstat of a kept descriptor: %s\n",
+			    strerror(errno));
 	}
-	if (fstat(fd, &st) == 0) {
-		outcome = claim(req, &st, deadline_ns, result, &level_lost);
+	outcome = claim(req, &st, deadline_ns, result, &level_lost);
+	if (outcome == RESUME_DONE && fd == -1) {
+		tell_failed(req->cookie.cookie, "descriptor-lost", true);
+		outcome = RESUME_ASK_STOCK;
 	}
 	if (outcome == RESUME_DONE) {
 		outcome = build(req, fd, &st, level_lost, result);
 	}
-	if (outcome != RESUME_DONE) {
+	if (outcome != RESUME_DONE && fd != -1) {
 		close(fd);
 	}
 	return outcome;

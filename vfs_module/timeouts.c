@@ -4,8 +4,6 @@
 #include "timeouts.h"
 
 #define MS_PER_S 1000
-/* smbd's scavenger multiplies in 32 bits: no timeout above 71 minutes */
-#define LONGEST_S (70 * 60)
 
 #define RESILIENT_DEFAULT_S 120
 #define RESILIENT_MAX_S 300
@@ -17,7 +15,7 @@ static uint32_t option_ms(const struct connection_struct *conn,
 	unsigned long s = lp_parm_ulong(SNUM(conn), "persistent", option,
 					default_s);
 
-	return MIN(s, LONGEST_S) * MS_PER_S;
+	return MIN(s, TIMEOUTS_LONGEST_MS / MS_PER_S) * MS_PER_S;
 }
 
 static void patch_response(struct smb2_create_blobs *blobs, uint32_t ms)

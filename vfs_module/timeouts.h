@@ -8,6 +8,9 @@
 
 struct persistent_handle;
 
+/* smbd's scavenger multiplies in 32 bits: no timeout above 71 minutes. */
+#define TIMEOUTS_LONGEST_MS (70 * 60 * 1000)
+
 /*
  * Sets the open's durable_timeout_msec and the Timeout of the DH2Q response
  * (MS-SMB2 2.2.14.2.12). True if it differs from what stock decided, so that

@@ -219,14 +219,36 @@ static int persistent_close(struct vfs_handle_struct *vfs,
 	return SMB_VFS_NEXT_CLOSE(vfs, fsp);
 }
 
+/*
+ * Whether stock's reconnect may be tried. It must not meet locks that are
+ * mirrored in the kernel (smbd 4.17 panics then), and knows no deadline.
+ */
+static bool stock_may_reconnect(const struct resume_request *req)
+{
+	const struct persistent_cookie *c = &req->cookie;
+	NTTIME gone = req->op->global->disconnect_time;
+	NTTIME now = timeval_to_nttime(&req->smb1req->request_time);
+
+	if (c->disconnects == 0) {
+		return true; /* none of ours */
+	}
+	if (c->lock_count > 0 && lp_posix_locking(req->vfs->conn->params)) {
+		return false;
+	}
+	return gone == 0 || now < gone + (NTTIME)c->timeout_ms * 10000;
+}
+
 /* Stock's own reconnect: it opens the file by name and compares its stat. */
 static NTSTATUS reconnect_as_stock(const struct resume_request *req,
 				   struct files_struct **fsp,
 				   DATA_BLOB *new_cookie)
 {
 	uint64_t id = req->op->global->open_persistent_id;
-	NTSTATUS status;
+	NTSTATUS status = NT_STATUS_OBJECT_NAME_NOT_FOUND;
 
+	if (!stock_may_reconnect(req)) {
+		return status;
+	}
 	records_stock_form(&req->cookie.stock, id, req->cookie.disconnects);
 	status = SMB_VFS_NEXT_DURABLE_RECONNECT(
 		req->vfs, req->smb1req, req->op, req->cookie.stock,
@@ -293,14 +315,28 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 {
 	struct files_struct *fsp = brl_fsp(br_lck);
 	struct persistent_handle *h = handle_of(vfs, fsp);
-	NTSTATUS status = SMB_VFS_NEXT_BRL_LOCK_WINDOWS(vfs, br_lck, plock);
+	NTSTATUS status = NT_STATUS_LOCK_NOT_GRANTED;
 
+	if (!contend_lock(fsp, plock)) {
+		status = SMB_VFS_NEXT_BRL_LOCK_WINDOWS(vfs, br_lck, plock);
+	}
 	if (!NT_STATUS_IS_OK(status)) {
 		contend_refused(vfs->conn, &fsp->fsp_name->st, status);
 	} else if (h != NULL) {
 		handle_locked(h, plock);
 	}
 	return status;
+}
+
+/* Before a READ or WRITE: does a lock forbid it? */
+static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
+					 struct files_struct *fsp,
+					 struct lock_struct *plock)
+{
+	if (contend_lock(fsp, plock)) {
+		return false;
+	}
+	return SMB_VFS_NEXT_STRICT_LOCK_CHECK(vfs, fsp, plock);
 }
 
 static bool persistent_brl_unlock_windows(struct vfs_handle_struct *vfs,
@@ -431,6 +467,7 @@ static struct vfs_fn_pointers persistent_fns = {
 	.fsctl_fn = persistent_fsctl,
 	.brl_lock_windows_fn = persistent_brl_lock_windows,
 	.brl_unlock_windows_fn = persistent_brl_unlock_windows,
+	.strict_lock_check_fn = persistent_strict_lock_check,
 	.renameat_fn = persistent_renameat,
 	.unlinkat_fn = persistent_unlinkat,
 };

@@ -6,6 +6,9 @@ import type { Context } from './context.js';
 import { type Handle, isEnded, NS_PER_MS } from './handle.js';
 import { pathText } from './text.js';
 
+/** smbd's scavenger cannot count further (vfs_module/timeouts.h). */
+const LONGEST_NS = 70n * 60_000n * NS_PER_MS;
+
 /** For the admin endpoint to answer; never leaves its loop. */
 export class AdminError extends Error {
   override readonly name = 'AdminError';
@@ -61,7 +64,14 @@ export class Admin {
   extend(prefix: string, byMs: number): Handle {
     const handle = this.#disconnected(prefix);
     if (handle.state.name === 'disconnected') {
-      const deadlineNs = handle.state.disconnect.deadlineNs + BigInt(byMs) * NS_PER_MS;
+      const { deadlineNs: oldNs, since } = handle.state.disconnect;
+      const deadlineNs = oldNs + BigInt(byMs) * NS_PER_MS;
+      if (deadlineNs - since.monotonicNs > LONGEST_NS) {
+        throw new AdminError(
+          'refused',
+          `${handle.id} can be kept for 70 minutes at most: smbd's own records end then`,
+        );
+      }
       this.#context.change(handle, { step: 'extend', deadlineNs });
       this.#context.publish('extend', handle);
     }

@@ -20,6 +20,8 @@ const KNOWN_OPTIONS: readonly string[] = [
   'socket directory',
   'durable timeout',
   'durable timeout max',
+  'resilient timeout',
+  'resilient timeout max',
 ];
 
 /** Modules whose files live elsewhere: the open has no kernel descriptor that could be kept. */

@@ -25,6 +25,7 @@
 #include "control.h"
 #include "identity.h"
 #include "log.h"
+#include "nap.h"
 #include "peer.h"
 #include "report.h"
 #include "run_directory.h"
@@ -199,6 +200,9 @@ static bool start(struct keeper *keeper)
 	}
 	if (result == 0) {
 		result = report_init(keeper);
+	}
+	if (result == 0) {
+		result = nap_init(keeper);
 	}
 	if (result == 0) {
 		result = identity_init();

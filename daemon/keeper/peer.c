@@ -11,9 +11,13 @@
 #include "data.h"
 #include "listener.h"
 #include "log.h"
+#include "nap.h"
 #include "packet.h"
 #include "peer.h"
 #include "report.h"
+
+/* So that one busy child does not keep the others waiting. */
+#define DRAIN_MAX 256
 
 /* All of them; pointers that only the kernel has look like leaks. */
 static struct link peers = { .prev = &peers, .next = &peers };
@@ -101,13 +105,33 @@ static void peer_gone(struct peer *peer)
 			 "orphaned", (int)peer->pid, orphaned);
 	}
 	forget_unsent(peer);
+	link_remove(&peer->in_nap);
 	link_remove(&peer->in_peers);
 	(void)close(peer->source.fd);
 	free(peer);
 	keeper->connections--;
 }
 
-static void peer_receive(struct peer *peer)
+enum received {
+	RECEIVED_NOTHING,
+	RECEIVED_QUIET,    /* a packet that wants no answer */
+	RECEIVED_REQUEST,
+	RECEIVED_END,      /* the peer is gone and freed */
+};
+
+static enum received kind_of(const struct packet *packet)
+{
+	switch (packet->header.type) {
+	case KEEPER_DEPOSIT:
+	case KEEPER_ADOPT:
+	case KEEPER_DROP:
+		return RECEIVED_QUIET;
+	default:
+		return RECEIVED_REQUEST;
+	}
+}
+
+static enum received peer_receive(struct peer *peer)
 {
 	static struct packet packet;
 	const char *fault = NULL;
@@ -116,13 +140,13 @@ static void peer_receive(struct peer *peer)
 	switch (size) {
 	case -EAGAIN:
 	case -EINTR:
-		return;
+		return RECEIVED_NOTHING;
 	case -ECONNRESET:
 		/*
 		 * Said once when the child died with replies unread; what it
 		 * sent before is still there to be read.
 		 */
-		return;
+		return RECEIVED_REQUEST;
 	case -EBADMSG:
 		fault = "its length does not match";
 		break;
@@ -138,6 +162,42 @@ static void peer_receive(struct peer *peer)
 	}
 	if (fault != NULL || size <= 0) {
 		peer_gone(peer);
+		return RECEIVED_END;
+	}
+	return kind_of(&packet);
+}
+
+static bool is_napping(const struct peer *peer)
+{
+	return !link_alone(&peer->in_nap);
+}
+
+void peer_drain(struct peer *peer)
+{
+	bool was_busy = false;
+	int budget = DRAIN_MAX;
+
+	while (budget-- > 0 && peer->unsent == NULL) {
+		switch (peer_receive(peer)) {
+		case RECEIVED_END:
+			return;
+		case RECEIVED_NOTHING:
+			budget = 0;
+			break;
+		case RECEIVED_QUIET:
+			was_busy = true;
+			break;
+		case RECEIVED_REQUEST:
+			break;
+		}
+	}
+	if (peer->unsent != NULL) {
+		return; /* forget_unsent() looks at it again */
+	}
+	if (was_busy) {
+		nap_begin(peer);
+	} else {
+		loop_interest(&peer->keeper->loop, &peer->source, EPOLLIN);
 	}
 }
 
@@ -147,7 +207,10 @@ static void peer_ready(struct source *source, uint32_t events)
 
 	(void)events;
 	if (peer->unsent == NULL) {
-		peer_receive(peer);
+		if (peer_receive(peer) == RECEIVED_QUIET &&
+		    peer->unsent == NULL && !is_napping(peer)) {
+			nap_begin(peer);
+		}
 		return;
 	}
 	if (packet_send(source->fd, peer->unsent, peer->unsent_size,
@@ -170,6 +233,7 @@ static void peer_accepted(struct keeper *keeper, int fd, pid_t pid)
 	peer->pid = pid;
 	peer->unsent_fd = -1;
 	link_init(&peer->owned);
+	link_init(&peer->in_nap);
 	if (loop_add(&keeper->loop, &peer->source, EPOLLIN) < 0) {
 		goto fail;
 	}

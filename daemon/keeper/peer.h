@@ -28,6 +28,7 @@ struct peer {
 	struct keeper *keeper;
 	pid_t pid;
 	struct link in_peers;
+	struct link in_nap;
 	struct link owned;
 	/*
 	 * A reply that its socket had no room for. Nothing more is read from
@@ -40,6 +41,12 @@ struct peer {
 
 /* 0 or a negative errno. */
 int peer_listen(struct keeper *keeper);
+
+/*
+ * Take all that the child has sent. If nothing had come, wait for it to send
+ * again; else give it another nap.
+ */
+void peer_drain(struct peer *peer);
 
 /*
  * The reply to `packet`, with nothing in it but what every reply has. Valid

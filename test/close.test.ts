@@ -118,6 +118,17 @@ for (const share of ['durable', 'posix']) {
     assert.equal(tryLock(held.path, 0, 10), 'locked');
     await free(share, held.name);
   });
+
+  test(`${share}: what persistctl ended is not opened again by name`, async () => {
+    for (const verb of ['close', 'expire']) {
+      const held = await kept(share);
+      await drop(samba, held);
+      assert.equal(samba.ctl(verb, samba.handle(held.name).id).status, 0);
+      const back = await samba.back(held.client, share);
+      assert.equal(await back.reconnect(held.open).code(), 'OBJECT_NAME_NOT_FOUND');
+      await free(share, held.name);
+    }
+  });
 }
 
 /** The next client may have it for itself and lock it. */

@@ -17,7 +17,7 @@ import {
 import { basename } from 'node:path';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS, sameDescription } from './lib/dev-samba.js';
-import { isDurable, type Kind, newName, optionsOf } from './lib/scenario.js';
+import { hold, isDurable, type Kind, newName, optionsOf } from './lib/scenario.js';
 import { Dialect, LeaseState, newGuid, type Open } from './lib/smb2/index.js';
 
 const samba = await DevSamba.up();
@@ -153,6 +153,20 @@ test('a handle can be dropped and resumed many times', async () => {
   }
   await open.close().ok();
   assert.equal(readFileSync(samba.sharePath('durable', name), 'utf8'), '01234');
+});
+
+test('an unlinked file survives several drops', async () => {
+  const held = await hold(samba, 'durable');
+  unlinkSync(held.path);
+  let { client, open } = held;
+  for (let i = 0; i < 3; i++) {
+    await client.drop();
+    client = await samba.back(client, 'durable');
+    open = await client.reconnect(open).ok();
+    await open.write(i, String(i)).ok();
+  }
+  assert.equal(String(await open.read(0, 3).ok()), '012');
+  await open.close().ok();
 });
 
 test('a handle resumed by DHnC can be resumed by DH2C later', async () => {

@@ -106,7 +106,7 @@ export class Daemon {
       epoch: randomBytes(16),
       hello: (server, { moduleVersion, sambaVersion }) => {
         this.#servers.hello(server);
-        log.info({ smbd: String(server.pid), moduleVersion, sambaVersion }, 'hello');
+        log.debug({ smbd: String(server.pid), moduleVersion, sambaVersion }, 'hello');
       },
       events: (server, events) => this.#perform(this.#core.events(now(), server, events)),
       claim: (claim, answer) => {

@@ -119,9 +119,9 @@ export class Performer {
    */
   #deliver({ ticket, id, verdict }: VerdictEffect, committed: Promise<unknown>): void {
     void committed.then(() => {
-      if (verdict.verdict === 'resume') this.#parts.log.info({ id }, 'may be resumed');
       this.#answers.get(ticket)?.(verdict);
       this.#answers.delete(ticket);
+      if (verdict.verdict === 'resume') this.#parts.log.debug({ id }, 'may be resumed');
     });
   }
 

@@ -80,7 +80,7 @@ export class DevSamba {
     return spawnSync(
       process.execPath,
       [join(TOP, 'build/daemon/cli/main.js'), '--run-dir', join(this.dir, 'run'), ...args],
-      { encoding: 'utf8' },
+      { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
     );
   }
 

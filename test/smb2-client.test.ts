@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/**
- * The SMB2 client against a stock smbd. It is told where by SMB2_TEST_PORT,
- * SMB2_TEST_USER, SMB2_TEST_PASSWORD and SMB2_TEST_SHARE; the share must not load
- * vfs_persistent, and needs kernel oplocks, kernel share modes and posix locking off.
- */
+/** The SMB2 client of the other tests, against a stock smbd. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DevSamba } from './lib/dev-samba.js';
 import {
   Access,
   type ClientOptions,
@@ -22,13 +19,6 @@ import {
 } from './lib/smb2/index.js';
 import { md4 } from './lib/smb2/md4.js';
 import { aesCmac } from './lib/smb2/signing.js';
-
-const {
-  SMB2_TEST_PORT: port,
-  SMB2_TEST_USER: user = '',
-  SMB2_TEST_PASSWORD: password = '',
-  SMB2_TEST_SHARE: share = '',
-} = process.env;
 
 const algorithms = suite('SMB2 client: algorithms');
 
@@ -51,8 +41,8 @@ algorithms('AES-CMAC gives the tags of RFC 4493', () => {
   assert.is(tag(40), 'dfa66747de9ae63030ca32611497c827');
 });
 
-algorithms.run();
-
+const samba = await DevSamba.up('--plain-only');
+const { port, user, password } = samba.status();
 const stock = suite('SMB2 client beside stock smbd');
 let clients: Smb2Client[] = [];
 let fileCount = 0;
@@ -60,7 +50,7 @@ let fileCount = 0;
 const newPath = () => `smb2-client-${process.pid}-${++fileCount}.dat`;
 
 async function connect(options: Partial<ClientOptions> = {}): Promise<Smb2Client> {
-  const where = { port: Number(port), user, password, share };
+  const where = { port, user, password, share: 'plain' };
   const client = await Smb2Client.connect({ ...where, ...options });
   clients.push(client);
   return client;
@@ -340,10 +330,6 @@ stock('a drop ends the calls under way', async () => {
   assert.match(message, /the connection ended \(dropped by this client\)$/);
 });
 
-if (port && user && password && share) stock.run();
-else {
-  console.log(
-    'The SMB2 client was not tried beside smbd: set SMB2_TEST_PORT, SMB2_TEST_USER, ' +
-      'SMB2_TEST_PASSWORD and SMB2_TEST_SHARE.',
-  );
-}
+stock.after(() => samba.down());
+algorithms.run();
+stock.run();

@@ -41,10 +41,12 @@ static void forget_orphans(TALLOC_CTX *mem_ctx,
 			   const struct wire_reply *reply)
 {
 	struct file_id id = vfs_file_id_from_sbuf(conn, st);
-	struct share_mode_lock *lck =
-		get_existing_share_mode_lock(mem_ctx, id);
+	struct share_mode_lock *lck = NULL;
 	size_t i = 0;
 
+	if (reply->num_ended > 0) {
+		lck = get_existing_share_mode_lock(mem_ctx, id);
+	}
 	for (i = 0; lck != NULL && i < reply->num_ended; i++) {
 		records_forget_orphan(lck, &id, reply->ended[i]);
 	}
@@ -66,7 +68,7 @@ void contend_arriving(struct connection_struct *conn,
 	msgpack_sbuffer question = { 0 };
 	uint64_t seq = 0;
 
-	if (!maybe_away(st)) {
+	if (!is_clients_connection(conn) || !maybe_away(st)) {
 		return;
 	}
 	if (in_context_blobs != NULL) {
@@ -121,7 +123,7 @@ void contend_opened(const struct files_struct *fsp)
 	msgpack_sbuffer question = { 0 };
 	uint64_t seq = 0;
 
-	if (!maybe_away(st)) {
+	if (!is_clients_connection(fsp->conn) || !maybe_away(st)) {
 		return;
 	}
 	frame = talloc_stackframe();
@@ -162,7 +164,7 @@ void contend_refused(const struct connection_struct *conn,
 		   NT_STATUS_EQUAL(status, NT_STATUS_FILE_LOCK_CONFLICT)) {
 		name = "LOCK_NOT_GRANTED";
 	}
-	if (name == NULL || !maybe_away(st)) {
+	if (name == NULL || !is_clients_connection(conn) || !maybe_away(st)) {
 		return;
 	}
 	frame = talloc_stackframe();

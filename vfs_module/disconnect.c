@@ -11,12 +11,11 @@
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
 
+/* Under a share-mode lock, so that the next opener sees it parked. */
 #define PARK_BUDGET_NS (50 * CLOCK_NS_PER_MS)
 
-static uint64_t park_deadline(void)
-{
-	return clock_monotonic_ns() + PARK_BUDGET_NS;
-}
+/* Under none; a promise hangs on it. */
+#define PROTECT_BUDGET_NS (200 * CLOCK_NS_PER_MS)
 
 /*
  * A durable handle. Stock's disconnect does its part (write times, its cookie,
@@ -43,6 +42,10 @@ static NTSTATUS disconnect_durable(struct vfs_handle_struct *vfs,
 						 mem_ctx, new_stock);
 	fsp->current_lock_count = locks;
 	if (!NT_STATUS_IS_OK(status)) {
+		if (fsp_get_pathref_fd(fsp) == -1) {
+			/* smbd closes the file, but not by our close_fn */
+			handle_closed(h, "failed");
+		}
 		return status;
 	}
 	if (!records_disconnect(lck, fsp,
@@ -52,7 +55,8 @@ static NTSTATUS disconnect_durable(struct vfs_handle_struct *vfs,
 	}
 	/* before the lock is gone, so that the next opener sees it parked */
 	if (h->deposited &&
-	    !descriptors_park(h->cookie.cookie, park_deadline())) {
+	    !descriptors_park(h->cookie.cookie,
+			      clock_monotonic_ns() + PARK_BUDGET_NS)) {
 		DBG_NOTICE("fdkeeper did not confirm %s\n", fsp_str_dbg(fsp));
 	}
 	return NT_STATUS_OK;
@@ -80,16 +84,27 @@ static void settle_write_time(struct files_struct *fsp,
 	}
 }
 
-/* One whose resume fails after all is still parked, and has its surrogate. */
-static bool surrogate_for(struct persistent_handle *h,
-			  enum handle_state before, uint64_t *pid)
+static bool may_be_protected(const struct files_struct *fsp)
 {
-	if (before == HANDLE_RESUMED) {
+	return !fsp->fsp_flags.initial_delete_on_close &&
+	       !fsp->fsp_flags.delete_on_close;
+}
+
+/* One whose resume fails after all is still parked, and has its surrogate. */
+static bool surrogate_for(struct persistent_handle *h, uint64_t *pid)
+{
+	if (h->state == HANDLE_RESUMED) {
 		*pid = h->cookie.surrogate.pid;
 		return true;
 	}
-	return descriptors_park_protected(h->cookie.cookie, park_deadline(),
-					  pid);
+	if (!descriptors_park_protected(h->cookie.cookie,
+					clock_monotonic_ns() +
+						PROTECT_BUDGET_NS, pid)) {
+		DBG_ERR("fdkeeper does not keep %s, it is closed\n",
+			fsp_str_dbg(h->fsp));
+		return false;
+	}
+	return true;
 }
 
 /*
@@ -99,18 +114,12 @@ static bool surrogate_for(struct persistent_handle *h,
 static NTSTATUS disconnect_protected(struct vfs_handle_struct *vfs,
 				     struct persistent_handle *h,
 				     struct share_mode_lock *lck,
-				     enum handle_state before,
-				     TALLOC_CTX *mem_ctx,
+				     uint64_t surrogate, TALLOC_CTX *mem_ctx,
 				     DATA_BLOB *new_stock)
 {
 	struct files_struct *fsp = h->fsp;
-	uint64_t surrogate = 0;
 	NTSTATUS status;
 
-	if (fsp->fsp_flags.initial_delete_on_close ||
-	    fsp->fsp_flags.delete_on_close) {
-		return NT_STATUS_NOT_SUPPORTED;
-	}
 	settle_write_time(fsp, lck);
 	status = vfs_stat_fsp(fsp);
 	if (!NT_STATUS_IS_OK(status)) {
@@ -120,17 +129,18 @@ static NTSTATUS disconnect_protected(struct vfs_handle_struct *vfs,
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
-	if (!surrogate_for(h, before, &surrogate)) {
-		DBG_ERR("fdkeeper does not keep %s, it is closed\n",
-			fsp_str_dbg(fsp));
-		return NT_STATUS_INSUFFICIENT_RESOURCES;
-	}
 	if (!records_protect(lck, fsp, fsp->op->global->open_persistent_id,
 			     surrogate, &h->cookie.surrogate)) {
 		DBG_ERR("cannot protect %s\n", fsp_str_dbg(fsp));
 		return NT_STATUS_INTERNAL_DB_ERROR;
 	}
-	return fd_close(fsp);
+	status = fd_close(fsp);
+	if (!NT_STATUS_IS_OK(status)) {
+		/* the keeper has it, and the records say so */
+		DBG_WARNING("close of %s: %s\n", fsp_str_dbg(fsp),
+			    nt_errstr(status));
+	}
+	return NT_STATUS_OK;
 }
 
 static void announce(struct persistent_handle *h, const struct stat *st)
@@ -162,10 +172,16 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 				  const DATA_BLOB stock_cookie,
 				  TALLOC_CTX *mem_ctx, DATA_BLOB *new_stock)
 {
+	const bool protect = h->cookie.kind == PERSISTENT_KIND_RESILIENT;
 	enum handle_state before = h->state;
 	struct share_mode_lock *lck = NULL;
+	uint64_t surrogate = 0;
 	NTSTATUS status = NT_STATUS_NOT_SUPPORTED;
 
+	if (protect && (!may_be_protected(h->fsp) ||
+			!surrogate_for(h, &surrogate))) {
+		return status;
+	}
 	if (h->fsp->update_write_time_event != NULL) {
 		fsp_flush_write_time_update(h->fsp);
 	}
@@ -176,9 +192,11 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 	/* so that the closing of smbd's copy is taken for what it is */
 	h->state = HANDLE_PARKED;
 	h->cookie.disconnects += 1;
-	h->cookie.lock_count = h->fsp->current_lock_count;
-	if (h->cookie.kind == PERSISTENT_KIND_RESILIENT) {
-		status = disconnect_protected(vfs, h, lck, before, mem_ctx,
+	h->cookie.lock_count =
+		records_count_locks(&h->fsp->file_id,
+				    h->fsp->op->global->open_persistent_id);
+	if (protect) {
+		status = disconnect_protected(vfs, h, lck, surrogate, mem_ctx,
 					      new_stock);
 	} else {
 		status = disconnect_durable(vfs, h, lck, stock_cookie,

@@ -377,7 +377,7 @@ void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l)
 	}
 }
 
-static void tell_again(struct persistent_handle *h)
+void handle_tell_again(struct persistent_handle *h)
 {
 	msgpack_sbuffer record = { 0 };
 
@@ -405,7 +405,7 @@ void handles_resync(void)
 	count = 0;
 	for (h = handles; h != NULL; h = h->next) {
 		if (h->deposited) {
-			tell_again(h);
+			handle_tell_again(h);
 			memcpy(cookies + count * WIRE_COOKIE_SIZE,
 			       h->cookie.cookie, WIRE_COOKIE_SIZE);
 			count += 1;

@@ -69,6 +69,9 @@ bool handle_secure(struct persistent_handle *h);
  */
 void handle_announce(struct persistent_handle *h);
 
+/* persistd shall know the handle as it is now. */
+void handle_tell_again(struct persistent_handle *h);
+
 /* The client or an administrator closed it: nobody keeps anything. */
 void handle_closed(struct persistent_handle *h, const char *reason);
 

@@ -289,6 +289,11 @@ static void queue_event(const uint8_t *cookie, msgpack_sbuffer *event,
 	if (persistd.queued == LINK_BATCH_MAX ||
 	    persistd.queued_bytes + event->size > LINK_BATCH_BYTES) {
 		link_flush();
+		if (!persistd.lost && persistd.queued == LINK_BATCH_MAX) {
+			/* not connected yet; a resync tells it all later */
+			persistd.greeted = true;
+			link_lose("no connection yet");
+		}
 		if (persistd.lost) {
 			msgpack_sbuffer_destroy(event);
 			return;

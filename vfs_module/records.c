@@ -371,6 +371,48 @@ bool records_disconnect(struct share_mode_lock *lck,
 	return ok;
 }
 
+struct count_state {
+	uint64_t persistent_id;
+	uint32_t count;
+};
+
+static void count_locks_fn(TDB_DATA key, TDB_DATA value, void *private_data)
+{
+	struct count_state *state = private_data;
+	size_t num = value.dsize / sizeof(struct lock_struct);
+	size_t i = 0;
+
+	for (i = 0; i < num; i++) {
+		struct lock_struct l = { .start = 0 };
+
+		memcpy(&l, value.dptr + i * sizeof(l), sizeof(l));
+		state->count +=
+			l.context.smblctx == state->persistent_id;
+	}
+}
+
+static void parse_locks(const struct file_id *id,
+			void (*parser)(TDB_DATA, TDB_DATA, void *),
+			void *private_data)
+{
+	struct db_context *db = lock_db();
+	struct file_id key = *id;
+
+	if (db != NULL) {
+		(void)dbwrap_parse_record(
+			db, make_tdb_data((uint8_t *)&key, sizeof(key)),
+			parser, private_data);
+	}
+}
+
+uint32_t records_count_locks(const struct file_id *id, uint64_t persistent_id)
+{
+	struct count_state state = { .persistent_id = persistent_id };
+
+	parse_locks(id, count_locks_fn, &state);
+	return state.count;
+}
+
 struct conflict_state {
 	const struct lock_struct *plock;
 	bool found;
@@ -409,14 +451,8 @@ bool records_disconnected_lock(const struct file_id *id,
 			       const struct lock_struct *plock)
 {
 	struct conflict_state state = { .plock = plock };
-	struct db_context *db = lock_db();
-	struct file_id key = *id;
 
-	if (db != NULL) {
-		(void)dbwrap_parse_record(
-			db, make_tdb_data((uint8_t *)&key, sizeof(key)),
-			find_conflict_fn, &state);
-	}
+	parse_locks(id, find_conflict_fn, &state);
 	return state.found;
 }
 
@@ -652,13 +688,131 @@ void records_forget(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
 	TALLOC_FREE(frame);
 }
 
+struct phantom_state {
+	struct smbd_server_connection *sconn;
+	struct file_id id;
+	struct share_mode_entry e;
+	bool found;
+};
+
+static bool phantom_fn(struct share_mode_entry *e, bool *modified,
+		       void *private_data)
+{
+	struct phantom_state *state = private_data;
+	struct server_id self = messaging_server_id(state->sconn->msg_ctx);
+
+	if (!server_id_equal(&e->pid, &self) ||
+	    file_find_dif(state->sconn, state->id, e->share_file_id) != NULL) {
+		return false;
+	}
+	state->e = *e;
+	state->found = true;
+	e->stale = true;
+	return true;
+}
+
+void records_forget_phantom(const DATA_BLOB *stock_cookie,
+			    struct smbd_server_connection *sconn,
+			    uint64_t persistent_id)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct phantom_state state = { .sconn = sconn };
+	struct share_mode_lock *lck =
+		lock_by_cookie(frame, stock_cookie, &state.id);
+
+	if (lck != NULL &&
+	    share_mode_forall_entries(lck, phantom_fn, &state) &&
+	    state.found) {
+		(void)records_delete_locks(&state.id, persistent_id);
+		if (state.e.op_type == LEASE_OPLOCK) {
+			(void)remove_lease_if_stale(lck, &state.e.client_guid,
+						    &state.e.lease_key);
+		}
+	}
+	TALLOC_FREE(frame);
+}
+
+/* smbXsrv_open_global.tdb, which smbd has open under this very name already. */
+static struct db_context *open_db(void)
+{
+	static struct db_context *db = NULL;
+	char *path = NULL;
+
+	if (db != NULL) {
+		return db;
+	}
+	path = lock_path(talloc_tos(), "smbXsrv_open_global.tdb");
+	if (path == NULL) {
+		return NULL;
+	}
+	become_root();
+	db = db_open(NULL, path, 0,
+		     TDB_DEFAULT|TDB_CLEAR_IF_FIRST|TDB_INCOMPATIBLE_HASH,
+		     O_RDWR|O_CREAT, 0600, DBWRAP_LOCK_ORDER_1,
+		     DBWRAP_FLAG_NONE);
+	unbecome_root();
+	if (db == NULL) {
+		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
+	}
+	TALLOC_FREE(path);
+	return db;
+}
+
+/*
+ * While persistd was asked, another smbd child may have written the open's
+ * record: its holder, who disconnected, or one that resumed it. True if so; op
+ * then has the newer one, locked, and *owner is whose it is.
+ */
+static bool take_newer(struct smbXsrv_open *op, struct server_id *owner)
+{
+	struct smbXsrv_open_globalB b = { .version = 0 };
+	struct db_context *db = open_db();
+	struct db_record *rec = NULL;
+	enum ndr_err_code err = NDR_ERR_INVALID_POINTER;
+	TDB_DATA value = { .dptr = NULL };
+	uint8_t key[4] = { 0 };
+	DATA_BLOB blob = data_blob_null;
+
+	if (db == NULL) {
+		return false;
+	}
+	RSIVAL(key, 0, op->global->open_global_id);
+	rec = dbwrap_fetch_locked(db, op, make_tdb_data(key, sizeof(key)));
+	if (rec == NULL) {
+		return false;
+	}
+	value = dbwrap_record_get_value(rec);
+	blob = data_blob_const(value.dptr, value.dsize);
+	if (value.dsize > 0) {
+		err = ndr_pull_struct_blob(
+			&blob, op, &b,
+			(ndr_pull_flags_fn_t)ndr_pull_smbXsrv_open_globalB);
+	}
+	if (!NDR_ERR_CODE_IS_SUCCESS(err) ||
+	    b.version != SMBXSRV_VERSION_0 ||
+	    server_id_equal(&b.info.info0->server_id,
+			    &op->global->server_id)) {
+		TALLOC_FREE(rec);
+		return false;
+	}
+	*owner = b.info.info0->server_id;
+	op->global = b.info.info0;
+	op->global->db_rec = talloc_move(op->global, &rec);
+	return true;
+}
+
 void records_give_back(struct smbXsrv_open *op, bool keep,
 		       const struct server_id *holder)
 {
 	struct smbXsrv_open_table *table = op->table;
-	NTTIME disconnected_at = op->global->disconnect_time;
+	struct server_id owner = { 0 };
+	NTTIME disconnected_at = 0;
 	NTSTATUS status;
 
+	if (keep && take_newer(op, &owner)) {
+		holder = server_id_is_disconnected(&owner) ? NULL : &owner;
+	}
+	disconnected_at = op->global->disconnect_time;
 	op->compat = NULL;
 	op->global->durable = keep;
 	status = smbXsrv_open_close(op, disconnected_at);

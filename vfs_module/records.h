@@ -96,6 +96,14 @@ bool records_restore_lease(const struct files_struct *fsp,
 			   const struct persistent_surrogate *saved,
 			   uint32_t state);
 
+/*
+ * Stock's reconnect, when it fails late, leaves the open's entry and locks with
+ * this smbd child although nobody has the file open. Deletes them.
+ */
+void records_forget_phantom(const DATA_BLOB *stock_cookie,
+			    struct smbd_server_connection *sconn,
+			    uint64_t persistent_id);
+
 /* Whether anybody but e has the file open for more than its attributes. */
 bool records_has_others(struct share_mode_lock *lck,
 			const struct share_mode_entry *e);
@@ -129,6 +137,10 @@ bool records_move_locks(TALLOC_CTX *mem_ctx, const struct file_id *id,
 
 /* Deletes them. */
 bool records_delete_locks(const struct file_id *id, uint64_t persistent_id);
+
+/* How many byte-range locks an open has. (smbd's own count has also refused
+ * attempts in it.) */
+uint32_t records_count_locks(const struct file_id *id, uint64_t persistent_id);
 
 /* Whether a lock of a disconnected open conflicts with plock. */
 bool records_disconnected_lock(const struct file_id *id,

@@ -21,7 +21,8 @@ static bool may_be_resilient(const struct files_struct *fsp)
 {
 	const struct smbXsrv_client *client = fsp->conn->sconn->client;
 
-	return fsp->op != NULL && !fsp->fsp_flags.is_directory &&
+	return fsp->op != NULL && fsp->fsp_flags.use_ofd_locks &&
+	       !fsp->fsp_flags.is_directory &&
 	       !fsp_is_alternate_stream(fsp) &&
 	       !is_fake_file(fsp->fsp_name) &&
 	       S_ISREG(fsp->fsp_name->st.st_ex_mode) &&
@@ -101,6 +102,8 @@ static void take_back(struct vfs_handle_struct *vfs,
 	if (before->state == HANDLE_ASKED) {
 		handle_closed(h, "refused");
 		handle_remove(vfs, fsp);
+	} else if (h->deposited) {
+		handle_tell_again(h);
 	}
 }
 

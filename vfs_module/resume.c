@@ -49,6 +49,7 @@ static struct smb_filename *name_now(TALLOC_CTX *mem_ctx,
 {
 	size_t share_len = strlen(conn->connectpath);
 	char link[PATH_MAX] = { 0 };
+	struct stat there = { 0 };
 	char *proc = NULL;
 	ssize_t len = -1;
 
@@ -65,12 +66,33 @@ static struct smb_filename *name_now(TALLOC_CTX *mem_ctx,
 		return NULL;
 	}
 	link[len] = '\0';
+	if (lstat(link, &there) == -1 || there.st_dev != st->st_dev ||
+	    there.st_ino != st->st_ino) {
+		/* that name of it is gone; others remain */
+		return NULL;
+	}
 	if (strncmp(link, conn->connectpath, share_len) != 0 ||
 	    link[share_len] != '/') {
 		return NULL;
 	}
 	return synthetic_smb_fname(mem_ctx, link + share_len + 1, NULL, NULL,
 				   0, 0);
+}
+
+/*
+ * Whether the old name is still one of the file's, as smbd sees it: through
+ * all modules, symbolic links and hard links.
+ */
+static bool still_named(struct connection_struct *conn,
+			const struct smb_filename *name, const struct stat *st)
+{
+	struct smb_filename *n = cp_smb_filename(talloc_tos(), name);
+	bool same = n != NULL && SMB_VFS_STAT(conn, n) == 0 &&
+		    n->st.st_ex_dev == st->st_dev &&
+		    n->st.st_ex_ino == st->st_ino;
+
+	TALLOC_FREE(n);
+	return same;
 }
 
 static bool descriptor_allows(int fd, const struct share_mode_entry *e,
@@ -347,6 +369,16 @@ static bool renew_cookie(const struct resume_request *req,
 	return NT_STATUS_IS_OK(status);
 }
 
+NTSTATUS resume_cookie_again(struct persistent_handle *h, TALLOC_CTX *mem_ctx,
+			     DATA_BLOB *cookie)
+{
+	/* what renew_cookie() made is what smbd has stored by now */
+	const DATA_BLOB *stored = &h->fsp->op->global->backend_cookie;
+
+	*cookie = data_blob_dup_talloc(mem_ctx, *stored);
+	return cookie->data != NULL ? NT_STATUS_OK : NT_STATUS_NO_MEMORY;
+}
+
 static bool remember(const struct resume_request *req,
 		     struct files_struct *fsp, uint32_t share_access,
 		     struct smb_filename **now)
@@ -485,7 +517,7 @@ static enum resume_outcome build(const struct resume_request *req, int fd,
 		goto out;
 	}
 	now = name_now(frame, req->vfs->conn, fd, st);
-	if (now != NULL && strcmp(now->base_name, then->base_name) == 0) {
+	if (now != NULL && still_named(req->vfs->conn, then, st)) {
 		TALLOC_FREE(now);
 	}
 
@@ -507,6 +539,7 @@ static enum resume_outcome build(const struct resume_request *req, int fd,
 	fsp->fsp_flags.is_fsa = true;
 	req->smb1req->chain_fsp = fsp;
 	req->smb1req->smb2req->compat_chain_fsp = fsp;
+	req->op->global->durable_timeout_msec = req->cookie.timeout_ms;
 	result->fsp = fsp;
 	outcome = RESUME_DONE;
 	reason = NULL;
@@ -535,8 +568,6 @@ enum resume_outcome resume(const struct resume_request *req,
 	bool level_lost = false;
 	struct stat st = { 0 };
 	int fd = -1;
-
-	req->op->global->durable_timeout_msec = req->cookie.timeout_ms;
 
 	/* persistd is asked in any case: it knows what has ended */
 	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd) == 0 &&

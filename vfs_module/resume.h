@@ -24,6 +24,8 @@ enum resume_outcome {
 	RESUME_ENDED,
 };
 
+struct persistent_handle;
+
 struct resume_request {
 	struct vfs_handle_struct *vfs;
 	struct smb_request *smb1req;
@@ -38,6 +40,10 @@ struct resume_result {
 	bool have_holder;
 	struct server_id holder; /* RESUME_REFUSED: who has it now */
 };
+
+/* smbd asks for the cookie of a handle that was resumed a moment ago. */
+NTSTATUS resume_cookie_again(struct persistent_handle *h, TALLOC_CTX *mem_ctx,
+			     DATA_BLOB *cookie);
 
 enum resume_outcome resume(const struct resume_request *req,
 			   struct resume_result *result);

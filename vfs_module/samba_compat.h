@@ -31,6 +31,15 @@
 #error "this Samba is not supported; supported: 4.17 (VFS interface 47)"
 #endif
 
+/*
+ * smbd makes up connections without a client, for a DFS referral or an RPC;
+ * their tevent context dies with them.
+ */
+static inline bool is_clients_connection(const struct connection_struct *conn)
+{
+	return conn->sconn != NULL && conn->sconn->client != NULL;
+}
+
 static inline struct wire_server_id wire_from_server_id(
 	const struct server_id *id)
 {

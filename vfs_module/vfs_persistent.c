@@ -54,10 +54,13 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 					   enum timestamp_set_resolution *res)
 {
 	struct smbd_server_connection *sconn = vfs->conn->sconn;
-	const char *run_dir = lp_parm_const_string(
-		GLOBAL_SECTION_SNUM, "persistent", "socket directory",
-		DEFAULT_RUN_DIR);
+	const char *run_dir = NULL;
 
+	if (!is_clients_connection(vfs->conn)) {
+		return SMB_VFS_NEXT_FS_CAPABILITIES(vfs, res);
+	}
+	run_dir = lp_parm_const_string(GLOBAL_SECTION_SNUM, "persistent",
+				       "socket directory", DEFAULT_RUN_DIR);
 	descriptors_open(sconn->ev_ctx, run_dir, &descriptors_callbacks);
 	(void)descriptors_ready();
 	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
@@ -68,7 +71,9 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 /* The end of a tree connect: persistd shall have heard all of it. */
 static void persistent_disconnect(struct vfs_handle_struct *vfs)
 {
-	(void)link_settle(SETTLE_MS);
+	if (is_clients_connection(vfs->conn)) {
+		(void)link_settle(SETTLE_MS);
+	}
 	SMB_VFS_NEXT_DISCONNECT(vfs);
 }
 
@@ -86,7 +91,9 @@ static void note_durable_request(struct vfs_handle_struct *vfs,
 		smb2_create_blob_find(in, SMB2_CREATE_TAG_DH2Q);
 	struct persistent_handle *h = NULL;
 
+	/* process locks (not OFD) would be lost with any copy's close */
 	if ((dhnq == NULL && dh2q == NULL) || fsp->op == NULL ||
+	    !fsp->fsp_flags.use_ofd_locks ||
 	    fsp->fsp_flags.is_directory || fsp_is_alternate_stream(fsp)) {
 		return;
 	}
@@ -143,9 +150,13 @@ static NTSTATUS persistent_durable_cookie(struct vfs_handle_struct *vfs,
 {
 	struct persistent_handle *h = handle_of(vfs, fsp);
 	struct persistent_cookie c = { .is_pathref = false };
-	NTSTATUS status = SMB_VFS_NEXT_DURABLE_COOKIE(vfs, fsp, mem_ctx,
-						      cookie);
+	NTSTATUS status;
 
+	if (h != NULL && h->state == HANDLE_RESUMED) {
+		/* DHnC with DHnQ beside it: the cookie is renewed already */
+		return resume_cookie_again(h, mem_ctx, cookie);
+	}
+	status = SMB_VFS_NEXT_DURABLE_COOKIE(vfs, fsp, mem_ctx, cookie);
 	if (!NT_STATUS_IS_OK(status) || h == NULL) {
 		return status;
 	}
@@ -256,6 +267,13 @@ static NTSTATUS reconnect_as_stock(const struct resume_request *req,
 	if (NT_STATUS_IS_OK(status)) {
 		/* another description: the one that was kept has had its day */
 		(void)descriptors_drop(req->cookie.cookie);
+		if (req->cookie.disconnects > 0) {
+			req->op->global->durable_timeout_msec =
+				req->cookie.timeout_ms;
+		}
+	} else {
+		records_forget_phantom(&req->cookie.stock,
+				       req->vfs->conn->sconn, id);
 	}
 	return status;
 }
@@ -317,7 +335,10 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 	struct persistent_handle *h = handle_of(vfs, fsp);
 	NTSTATUS status = NT_STATUS_LOCK_NOT_GRANTED;
 
-	if (!contend_lock(fsp, plock)) {
+	if (contend_lock(fsp, plock)) {
+		/* nobody wakes us when that handle ends: smbd is to poll */
+		plock->context.smblctx = UINT64_MAX;
+	} else {
 		status = SMB_VFS_NEXT_BRL_LOCK_WINDOWS(vfs, br_lck, plock);
 	}
 	if (!NT_STATUS_IS_OK(status)) {
@@ -333,7 +354,9 @@ static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
 					 struct files_struct *fsp,
 					 struct lock_struct *plock)
 {
-	if (contend_lock(fsp, plock)) {
+	if (lp_locking(fsp->conn->params) &&
+	    lp_strict_locking(fsp->conn->params) &&
+	    contend_lock(fsp, plock)) {
 		return false;
 	}
 	return SMB_VFS_NEXT_STRICT_LOCK_CHECK(vfs, fsp, plock);
@@ -478,6 +501,11 @@ NTSTATUS samba_init_module(TALLOC_CTX *ctx)
 {
 	if (!guard_this_samba()) {
 		return NT_STATUS_INVALID_PARAMETER;
+	}
+	if (lp_clustering()) {
+		DBG_ERR("vfs_persistent keeps handles on one node only: it "
+			"does not work with clustering = yes\n");
+		return NT_STATUS_NOT_SUPPORTED;
 	}
 	return smb_register_vfs(SMB_VFS_INTERFACE_VERSION, "persistent",
 				&persistent_fns);

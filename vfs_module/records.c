@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Share-mode entries (locking.tdb), and what concerns entry and locks both. */
 #include "samba_compat.h"
 #include "records.h"
 
@@ -194,161 +195,11 @@ bool records_move_entry(struct share_mode_lock *lck,
 	return records_delete_entry(lck, e->pid, e->share_file_id);
 }
 
-/* The owner of a disconnected open's locks. */
-static struct records_lock_owner no_owner(void)
-{
-	struct records_lock_owner none = {
-		.tid = TID_FIELD_INVALID,
-		.fnum = FNUM_FIELD_INVALID,
-	};
-
-	server_id_set_disconnected(&none.pid);
-	return none;
-}
-
-struct records_lock_owner records_owner(const struct files_struct *fsp)
-{
-	return (struct records_lock_owner) {
-		.pid = messaging_server_id(fsp->conn->sconn->msg_ctx),
-		.tid = fsp->conn->cnum,
-		.fnum = fsp->fnum,
-	};
-}
-
-/* brlock.tdb, which smbd has open under this very name already. */
-static struct db_context *lock_db(void)
-{
-	static struct db_context *db = NULL;
-	char *path = NULL;
-
-	if (db != NULL) {
-		return db;
-	}
-	path = lock_path(talloc_tos(), "brlock.tdb");
-	if (path == NULL) {
-		return NULL;
-	}
-	become_root();
-	db = db_open(NULL, path, SMB_OPEN_DATABASE_TDB_HASH_SIZE,
-		     TDB_DEFAULT|TDB_VOLATILE|TDB_CLEAR_IF_FIRST|
-		     TDB_INCOMPATIBLE_HASH|TDB_SEQNUM,
-		     O_RDWR|O_CREAT, 0644, DBWRAP_LOCK_ORDER_2,
-		     DBWRAP_FLAG_NONE);
-	unbecome_root();
-	if (db == NULL) {
-		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
-	}
-	TALLOC_FREE(path);
-	return db;
-}
-
-struct locks_state {
-	TALLOC_CTX *mem_ctx;
-	uint64_t persistent_id;
-	const struct records_lock_owner *to; /* NULL: delete */
-	struct lock_struct *locks;
-	size_t num_locks;
-	bool ok;
-};
-
-static void change_locks_fn(struct db_record *rec, TDB_DATA value,
-			    void *private_data)
-{
-	struct locks_state *state = private_data;
-	size_t num = value.dsize / sizeof(struct lock_struct);
-	size_t changed = 0;
-	size_t kept = 0;
-	size_t i = 0;
-	TDB_DATA out = { 0 };
-	NTSTATUS status;
-
-	state->ok = true;
-	if (num == 0) {
-		return;
-	}
-	state->locks = talloc_memdup(state->mem_ctx, value.dptr,
-				     num * sizeof(struct lock_struct));
-	if (state->locks == NULL) {
-		state->ok = false;
-		return;
-	}
-	for (i = 0; i < num; i++) {
-		struct lock_struct *l = &state->locks[i];
-
-		if (l->context.smblctx == state->persistent_id) {
-			changed += 1;
-			if (state->to == NULL) {
-				continue;
-			}
-			l->context.pid = state->to->pid;
-			l->context.tid = state->to->tid;
-			l->fnum = state->to->fnum;
-		}
-		state->locks[kept++] = *l;
-	}
-	state->num_locks = kept;
-	if (changed == 0) {
-		return;
-	}
-	if (kept == 0) {
-		status = dbwrap_record_delete(rec);
-	} else {
-		out = make_tdb_data((uint8_t *)state->locks,
-				    kept * sizeof(struct lock_struct));
-		status = dbwrap_record_store(rec, out, TDB_REPLACE);
-	}
-	state->ok = NT_STATUS_IS_OK(status);
-}
-
-static bool change_locks(const struct file_id *id, struct locks_state *state)
-{
-	struct db_context *db = lock_db();
-	struct file_id key = *id;
-	NTSTATUS status;
-
-	if (db == NULL) {
-		return false;
-	}
-	status = dbwrap_do_locked(
-		db, make_tdb_data((uint8_t *)&key, sizeof(key)),
-		change_locks_fn, state);
-	return NT_STATUS_IS_OK(status) && state->ok;
-}
-
-bool records_move_locks(TALLOC_CTX *mem_ctx, const struct file_id *id,
-			uint64_t persistent_id,
-			const struct records_lock_owner *to,
-			struct lock_struct **locks, size_t *num_locks)
-{
-	struct locks_state state = {
-		.mem_ctx = mem_ctx,
-		.persistent_id = persistent_id,
-		.to = to,
-	};
-	bool ok = change_locks(id, &state);
-
-	*locks = state.locks;
-	*num_locks = state.num_locks;
-	return ok;
-}
-
-bool records_delete_locks(const struct file_id *id, uint64_t persistent_id)
-{
-	struct locks_state state = {
-		.mem_ctx = talloc_tos(),
-		.persistent_id = persistent_id,
-	};
-	bool ok = change_locks(id, &state);
-
-	TALLOC_FREE(state.locks);
-	return ok;
-}
-
 bool records_disconnect(struct share_mode_lock *lck,
 			const struct files_struct *fsp,
 			uint64_t persistent_id, uint32_t disconnects)
 {
-	struct records_lock_owner none = no_owner();
+	struct records_lock_owner none = records_no_owner();
 	struct server_id self = messaging_server_id(fsp->conn->sconn->msg_ctx);
 	struct share_mode_entry e = { 0 };
 	struct lock_struct *locks = NULL;
@@ -369,91 +220,6 @@ bool records_disconnect(struct share_mode_lock *lck,
 				&none, &locks, &num_locks);
 	TALLOC_FREE(locks);
 	return ok;
-}
-
-struct count_state {
-	uint64_t persistent_id;
-	uint32_t count;
-};
-
-static void count_locks_fn(TDB_DATA key, TDB_DATA value, void *private_data)
-{
-	struct count_state *state = private_data;
-	size_t num = value.dsize / sizeof(struct lock_struct);
-	size_t i = 0;
-
-	for (i = 0; i < num; i++) {
-		struct lock_struct l = { .start = 0 };
-
-		memcpy(&l, value.dptr + i * sizeof(l), sizeof(l));
-		state->count +=
-			l.context.smblctx == state->persistent_id;
-	}
-}
-
-static void parse_locks(const struct file_id *id,
-			void (*parser)(TDB_DATA, TDB_DATA, void *),
-			void *private_data)
-{
-	struct db_context *db = lock_db();
-	struct file_id key = *id;
-
-	if (db != NULL) {
-		(void)dbwrap_parse_record(
-			db, make_tdb_data((uint8_t *)&key, sizeof(key)),
-			parser, private_data);
-	}
-}
-
-uint32_t records_count_locks(const struct file_id *id, uint64_t persistent_id)
-{
-	struct count_state state = { .persistent_id = persistent_id };
-
-	parse_locks(id, count_locks_fn, &state);
-	return state.count;
-}
-
-struct conflict_state {
-	const struct lock_struct *plock;
-	bool found;
-};
-
-static bool overlap(const struct lock_struct *a, const struct lock_struct *b)
-{
-	/* a lock of no bytes lies between two (MS-FSA 2.1.4.10) */
-	if (a->size == 0 || b->size == 0) {
-		return false;
-	}
-	return a->start <= b->start + (b->size - 1) &&
-	       b->start <= a->start + (a->size - 1);
-}
-
-static void find_conflict_fn(TDB_DATA key, TDB_DATA value, void *private_data)
-{
-	struct conflict_state *state = private_data;
-	const struct lock_struct *want = state->plock;
-	size_t num = value.dsize / sizeof(struct lock_struct);
-	size_t i = 0;
-
-	for (i = 0; i < num && !state->found; i++) {
-		struct lock_struct l = { .start = 0 };
-
-		memcpy(&l, value.dptr + i * sizeof(l), sizeof(l));
-		state->found = server_id_is_disconnected(&l.context.pid) &&
-			       l.context.smblctx != want->context.smblctx &&
-			       (l.lock_type != READ_LOCK ||
-				want->lock_type != READ_LOCK) &&
-			       overlap(&l, want);
-	}
-}
-
-bool records_disconnected_lock(const struct file_id *id,
-			       const struct lock_struct *plock)
-{
-	struct conflict_state state = { .plock = plock };
-
-	parse_locks(id, find_conflict_fn, &state);
-	return state.found;
 }
 
 static struct server_id surrogate_id(uint64_t pid)
@@ -486,7 +252,7 @@ bool records_protect(struct share_mode_lock *lck,
 		     struct persistent_surrogate *saved)
 {
 	struct server_id self = messaging_server_id(fsp->conn->sconn->msg_ctx);
-	struct records_lock_owner owner = no_owner();
+	struct records_lock_owner owner = records_no_owner();
 	struct share_mode_entry e = { 0 };
 	struct lock_struct *locks = NULL;
 	size_t num_locks = 0;
@@ -730,100 +496,4 @@ void records_forget_phantom(const DATA_BLOB *stock_cookie,
 		}
 	}
 	TALLOC_FREE(frame);
-}
-
-/* smbXsrv_open_global.tdb, which smbd has open under this very name already. */
-static struct db_context *open_db(void)
-{
-	static struct db_context *db = NULL;
-	char *path = NULL;
-
-	if (db != NULL) {
-		return db;
-	}
-	path = lock_path(talloc_tos(), "smbXsrv_open_global.tdb");
-	if (path == NULL) {
-		return NULL;
-	}
-	become_root();
-	db = db_open(NULL, path, 0,
-		     TDB_DEFAULT|TDB_CLEAR_IF_FIRST|TDB_INCOMPATIBLE_HASH,
-		     O_RDWR|O_CREAT, 0600, DBWRAP_LOCK_ORDER_1,
-		     DBWRAP_FLAG_NONE);
-	unbecome_root();
-	if (db == NULL) {
-		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
-	}
-	TALLOC_FREE(path);
-	return db;
-}
-
-/*
- * While persistd was asked, another smbd child may have written the open's
- * record: its holder, who disconnected, or one that resumed it. True if so; op
- * then has the newer one, locked, and *owner is whose it is.
- */
-static bool take_newer(struct smbXsrv_open *op, struct server_id *owner)
-{
-	struct smbXsrv_open_globalB b = { .version = 0 };
-	struct db_context *db = open_db();
-	struct db_record *rec = NULL;
-	enum ndr_err_code err = NDR_ERR_INVALID_POINTER;
-	TDB_DATA value = { .dptr = NULL };
-	uint8_t key[4] = { 0 };
-	DATA_BLOB blob = data_blob_null;
-
-	if (db == NULL) {
-		return false;
-	}
-	RSIVAL(key, 0, op->global->open_global_id);
-	rec = dbwrap_fetch_locked(db, op, make_tdb_data(key, sizeof(key)));
-	if (rec == NULL) {
-		return false;
-	}
-	value = dbwrap_record_get_value(rec);
-	blob = data_blob_const(value.dptr, value.dsize);
-	if (value.dsize > 0) {
-		err = ndr_pull_struct_blob(
-			&blob, op, &b,
-			(ndr_pull_flags_fn_t)ndr_pull_smbXsrv_open_globalB);
-	}
-	if (!NDR_ERR_CODE_IS_SUCCESS(err) ||
-	    b.version != SMBXSRV_VERSION_0 ||
-	    server_id_equal(&b.info.info0->server_id,
-			    &op->global->server_id)) {
-		TALLOC_FREE(rec);
-		return false;
-	}
-	*owner = b.info.info0->server_id;
-	op->global = b.info.info0;
-	op->global->db_rec = talloc_move(op->global, &rec);
-	return true;
-}
-
-void records_give_back(struct smbXsrv_open *op, bool keep,
-		       const struct server_id *holder)
-{
-	struct smbXsrv_open_table *table = op->table;
-	struct server_id owner = { 0 };
-	NTTIME disconnected_at = 0;
-	NTSTATUS status;
-
-	if (keep && take_newer(op, &owner)) {
-		holder = server_id_is_disconnected(&owner) ? NULL : &owner;
-	}
-	disconnected_at = op->global->disconnect_time;
-	op->compat = NULL;
-	op->global->durable = keep;
-	status = smbXsrv_open_close(op, disconnected_at);
-	if (NT_STATUS_IS_OK(status) && keep && holder != NULL) {
-		op->global->server_id = *holder;
-		op->table = table;
-		status = smbXsrv_open_update(op);
-		op->table = NULL;
-	}
-	if (!NT_STATUS_IS_OK(status)) {
-		DBG_ERR("cannot restore the record of open 0x%08x: %s\n",
-			op->global->open_global_id, nt_errstr(status));
-	}
 }

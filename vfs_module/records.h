@@ -123,6 +123,9 @@ struct records_lock_owner {
 	uint64_t fnum;
 };
 
+/* The owner of a disconnected open's locks. */
+struct records_lock_owner records_no_owner(void);
+
 /* The owner while fsp has them. */
 struct records_lock_owner records_owner(const struct files_struct *fsp);
 
@@ -138,8 +141,10 @@ bool records_move_locks(TALLOC_CTX *mem_ctx, const struct file_id *id,
 /* Deletes them. */
 bool records_delete_locks(const struct file_id *id, uint64_t persistent_id);
 
-/* How many byte-range locks an open has. (smbd's own count has also refused
- * attempts in it.) */
+/*
+ * How many byte-range locks an open has. (smbd's own count has also refused
+ * attempts in it.)
+ */
 uint32_t records_count_locks(const struct file_id *id, uint64_t persistent_id);
 
 /* Whether a lock of a disconnected open conflicts with plock. */

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* smbd's record of an open itself: smbXsrv_open_global.tdb. */
+#include "samba_compat.h"
+#include "records.h"
+
+#undef DBGC_CLASS
+#define DBGC_CLASS DBGC_LOCKING
+
+/* smbXsrv_open_global.tdb, which smbd has open under this very name already. */
+static struct db_context *open_db(void)
+{
+	static struct db_context *db = NULL;
+	char *path = NULL;
+
+	if (db != NULL) {
+		return db;
+	}
+	path = lock_path(talloc_tos(), "smbXsrv_open_global.tdb");
+	if (path == NULL) {
+		return NULL;
+	}
+	become_root();
+	db = db_open(NULL, path, 0,
+		     TDB_DEFAULT|TDB_CLEAR_IF_FIRST|TDB_INCOMPATIBLE_HASH,
+		     O_RDWR|O_CREAT, 0600, DBWRAP_LOCK_ORDER_1,
+		     DBWRAP_FLAG_NONE);
+	unbecome_root();
+	if (db == NULL) {
+		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
+	}
+	TALLOC_FREE(path);
+	return db;
+}
+
+/*
+ * While persistd was asked, another smbd child may have written the open's
+ * record: its holder, who disconnected, or one that resumed it. True if so; op
+ * then has the newer one, locked, and *owner is whose it is.
+ */
+static bool take_newer(struct smbXsrv_open *op, struct server_id *owner)
+{
+	struct smbXsrv_open_globalB b = { .version = 0 };
+	struct db_context *db = open_db();
+	struct db_record *rec = NULL;
+	enum ndr_err_code err = NDR_ERR_INVALID_POINTER;
+	TDB_DATA value = { .dptr = NULL };
+	uint8_t key[4] = { 0 };
+	DATA_BLOB blob = data_blob_null;
+
+	if (db == NULL) {
+		return false;
+	}
+	RSIVAL(key, 0, op->global->open_global_id);
+	rec = dbwrap_fetch_locked(db, op, make_tdb_data(key, sizeof(key)));
+	if (rec == NULL) {
+		return false;
+	}
+	value = dbwrap_record_get_value(rec);
+	blob = data_blob_const(value.dptr, value.dsize);
+	if (value.dsize > 0) {
+		err = ndr_pull_struct_blob(
+			&blob, op, &b,
+			(ndr_pull_flags_fn_t)ndr_pull_smbXsrv_open_globalB);
+	}
+	if (!NDR_ERR_CODE_IS_SUCCESS(err) ||
+	    b.version != SMBXSRV_VERSION_0 ||
+	    server_id_equal(&b.info.info0->server_id,
+			    &op->global->server_id)) {
+		TALLOC_FREE(rec);
+		return false;
+	}
+	*owner = b.info.info0->server_id;
+	op->global = b.info.info0;
+	op->global->db_rec = talloc_move(op->global, &rec);
+	return true;
+}
+
+void records_give_back(struct smbXsrv_open *op, bool keep,
+		       const struct server_id *holder)
+{
+	struct smbXsrv_open_table *table = op->table;
+	struct server_id owner = { 0 };
+	NTTIME disconnected_at = 0;
+	NTSTATUS status;
+
+	if (keep && take_newer(op, &owner)) {
+		holder = server_id_is_disconnected(&owner) ? NULL : &owner;
+	}
+	disconnected_at = op->global->disconnect_time;
+	op->compat = NULL;
+	op->global->durable = keep;
+	status = smbXsrv_open_close(op, disconnected_at);
+	if (NT_STATUS_IS_OK(status) && keep && holder != NULL) {
+		op->global->server_id = *holder;
+		op->table = table;
+		status = smbXsrv_open_update(op);
+		op->table = NULL;
+	}
+	if (!NT_STATUS_IS_OK(status)) {
+		DBG_ERR("cannot restore the record of open 0x%08x: %s\n",
+			op->global->open_global_id, nt_errstr(status));
+	}
+}

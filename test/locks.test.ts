@@ -218,6 +218,16 @@ for (const share of ['durable', 'posix']) {
     await early.close().ok();
   });
 
+  test(`${share}: a LOCK that was refused before the drop costs nothing`, async () => {
+    const held = await hold(samba, share, { ...optionsOf(USUAL, { state: LeaseState.RH }) });
+    await held.open.lock({ offset: 0, length: 1 }).ok();
+    assert.equal(await held.open.lock({ offset: 0, length: 1 }).code(), 'LOCK_NOT_GRANTED');
+    await drop(samba, held);
+    const again = await resume(samba, held);
+    await again.open.unlock({ offset: 0, length: 1 }).ok();
+    await again.open.close().ok();
+  });
+
   test(`${share}: LOGOFF, and back on the same connection to the same smbd`, async () => {
     const { client, open, path, name } = await hold(samba, share);
     await open.lock({ offset: 0, length: 10 }).ok();

@@ -6,6 +6,7 @@ import {
   appendFileSync,
   chmodSync,
   chownSync,
+  linkSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -166,6 +167,32 @@ test('an unlinked file survives several drops', async () => {
     await open.write(i, String(i)).ok();
   }
   assert.equal(String(await open.read(0, 3).ok()), '012');
+  await open.close().ok();
+});
+
+test('a reconnect by DHnC with a DHnQ beside it, and another drop', async () => {
+  for (const share of ['durable', 'posix']) {
+    const held = await hold(samba, share, optionsOf(DURABLE_KINDS['v1, lease v1']));
+    let { client, open } = held;
+    await open.lock({ offset: 0, length: 10 }).ok();
+    for (let i = 0; i < 2; i++) {
+      await client.drop();
+      client = await samba.back(client, share);
+      open = await client.reconnect(open, { durable: { version: 1 } }).ok();
+    }
+    await open.unlock({ offset: 0, length: 10 }).ok();
+    await open.close().ok();
+  }
+});
+
+test('one of two hard links is deleted meanwhile', async () => {
+  const { back, path } = await away('durable', DURABLE_KINDS['v2, lease v2'], (file) => {
+    linkSync(file, `${file}.other`);
+    unlinkSync(file);
+  });
+  const { open, code } = await back();
+  assert.equal(code, 'SUCCESS');
+  assert.ok((await open.info.all().ok()).name.endsWith(basename(path)));
   await open.close().ok();
 });
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -81,7 +82,8 @@ keeperTest('LIST tells everything about each descriptor', async (keeper) => {
   assert.is(entry?.ctimeNs, stat.ctimeNs);
   assert.is(entry?.record, 'the-record');
   assert.ok((entry?.fileHandle.length ?? 0) > 0, 'a file handle');
-  assert.match(entry?.identity ?? '', /^(uuid:\S+|fsid:[0-9a-f]{16}) \w+ \/.*$/);
+  // in a chroot the mount itself is out of sight
+  assert.match(entry?.identity ?? '', /^(uuid:\S+|fsid:[0-9a-f]{16}) (\w+ \/.*|- -)$/);
   const since = entry?.sinceMonotonicNs ?? 0n;
   assert.ok(since >= startedNs && since <= process.hrtime.bigint(), 'since, monotonic');
   const realtime = Number((entry?.sinceRealtimeNs ?? 0n) / 1_000_000n);
@@ -156,18 +158,24 @@ keeperTest('one persistd at a time; its going away costs nothing', async (keeper
 });
 
 test('the identity is the uuid where udev tells it, else the fsid', async () => {
-  // mountinfo escapes the tab; the keeper has mounts of its own here.
+  // mountinfo escapes the tab; the keeper has mounts of its own here, also in a chroot,
+  // where / is no mount point.
   const scratch = mkdtempSync(join(tmpdir(), 'keeper\tmount-'));
   const { dev } = statSync(scratch, { bigint: true });
   const [major, minor] = [(dev >> 8n) & 0xfffn, dev & 0xffn];
-  const script = `mount --make-rprivate / && mount -t tmpfs scratch '${scratch}' && \
+  const root = mkdtempSync(join(tmpdir(), 'keeper-root-'));
+  const inside = `mount -t tmpfs scratch '${scratch}' && \
     mount -t tmpfs dev /dev && mknod /dev/null c 1 3 && mkdir -p /dev/disk/by-uuid && \
-    mknod /dev/disk/by-uuid/12-34 b ${major} ${minor} && exec "$@"`;
-  const keeper = await Keeper.start([], ['unshare', '-m', 'sh', '-c', script, 'sh']);
+    mknod /dev/disk/by-uuid/12-34 b ${major} ${minor} && cd "$0" && exec "$@"`;
+  const script = `mount --rbind / '${root}' && mount --make-rprivate '${root}' && \
+    exec chroot '${root}' sh -c "$0" "$PWD" "$@"`;
+  const isMountPoint = spawnSync('mountpoint', ['-q', '/']).status === 0;
+  const unshare = ['unshare', '-m', ...(isMountPoint ? [] : ['--propagation', 'unchanged'])];
+  const keeper = await Keeper.start([], [...unshare, 'sh', '-c', script, inside]);
   try {
     const [onDisk, onTmpfs] = [newCookie(), newCookie()];
     writeFileSync(`/proc/${keeper.pid}/root${scratch}/file`, '');
-    const client = await keeper.client(['nsenter', '-t', String(keeper.pid), '-m']);
+    const client = await keeper.client(['nsenter', '-t', String(keeper.pid), '-m', '-r', '-w']);
     await client.run('deposit', onDisk, makeFile(keeper).path, 'r');
     await client.run('deposit', onTmpfs, `${scratch}/file`, 'r');
     const control = await keeper.control();
@@ -180,6 +188,7 @@ test('the identity is the uuid where udev tells it, else the fsid', async () => 
   } finally {
     await keeper.stop();
     rmSync(scratch, { recursive: true });
+    rmdirSync(root);
   }
 });
 

@@ -6,6 +6,29 @@
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_LOCKING
 
+struct db_context *records_open_db(const char *name, int hash_size,
+				   int tdb_flags, mode_t mode,
+				   enum dbwrap_lock_order lock_order)
+{
+	char *path = lock_path(talloc_tos(), name);
+	struct db_context *db = NULL;
+
+	if (path == NULL) {
+		return NULL;
+	}
+	become_root();
+	db = db_open(NULL, path, hash_size,
+		     TDB_DEFAULT|TDB_CLEAR_IF_FIRST|TDB_INCOMPATIBLE_HASH|
+		     tdb_flags, O_RDWR|O_CREAT, mode, lock_order,
+		     DBWRAP_FLAG_NONE);
+	unbecome_root();
+	if (db == NULL) {
+		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
+	}
+	TALLOC_FREE(path);
+	return db;
+}
+
 uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects)
 {
 	uint64_t before = disconnects > 0 ? disconnects - 1 : 0;

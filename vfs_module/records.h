@@ -17,6 +17,14 @@
 
 #include "cookie.h"
 
+/*
+ * A database of smbd's in its lock directory. smbd has it open under this very
+ * name already, and the two share it; so it stays open, too.
+ */
+struct db_context *records_open_db(const char *name, int hash_size,
+				   int tdb_flags, mode_t mode,
+				   enum dbwrap_lock_order lock_order);
+
 /* The share_file_id of an open that was disconnected so many times. */
 uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects);
 

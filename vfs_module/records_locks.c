@@ -26,30 +26,16 @@ struct records_lock_owner records_owner(const struct files_struct *fsp)
 	};
 }
 
-/* brlock.tdb, which smbd has open under this very name already. */
 static struct db_context *lock_db(void)
 {
 	static struct db_context *db = NULL;
-	char *path = NULL;
 
-	if (db != NULL) {
-		return db;
-	}
-	path = lock_path(talloc_tos(), "brlock.tdb");
-	if (path == NULL) {
-		return NULL;
-	}
-	become_root();
-	db = db_open(NULL, path, SMB_OPEN_DATABASE_TDB_HASH_SIZE,
-		     TDB_DEFAULT|TDB_VOLATILE|TDB_CLEAR_IF_FIRST|
-		     TDB_INCOMPATIBLE_HASH|TDB_SEQNUM,
-		     O_RDWR|O_CREAT, 0644, DBWRAP_LOCK_ORDER_2,
-		     DBWRAP_FLAG_NONE);
-	unbecome_root();
 	if (db == NULL) {
-		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
+		db = records_open_db("brlock.tdb",
+				     SMB_OPEN_DATABASE_TDB_HASH_SIZE,
+				     TDB_VOLATILE|TDB_SEQNUM, 0644,
+				     DBWRAP_LOCK_ORDER_2);
 	}
-	TALLOC_FREE(path);
 	return db;
 }
 

@@ -6,29 +6,14 @@
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_LOCKING
 
-/* smbXsrv_open_global.tdb, which smbd has open under this very name already. */
 static struct db_context *open_db(void)
 {
 	static struct db_context *db = NULL;
-	char *path = NULL;
 
-	if (db != NULL) {
-		return db;
-	}
-	path = lock_path(talloc_tos(), "smbXsrv_open_global.tdb");
-	if (path == NULL) {
-		return NULL;
-	}
-	become_root();
-	db = db_open(NULL, path, 0,
-		     TDB_DEFAULT|TDB_CLEAR_IF_FIRST|TDB_INCOMPATIBLE_HASH,
-		     O_RDWR|O_CREAT, 0600, DBWRAP_LOCK_ORDER_1,
-		     DBWRAP_FLAG_NONE);
-	unbecome_root();
 	if (db == NULL) {
-		DBG_ERR("cannot open %s: %s\n", path, strerror(errno));
+		db = records_open_db("smbXsrv_open_global.tdb", 0, 0, 0600,
+				     DBWRAP_LOCK_ORDER_1);
 	}
-	TALLOC_FREE(path);
 	return db;
 }
 

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "handle.h"
+#include "open_name.h"
 #include "persistd.h"
 #include "records.h"
 #include "resume.h"
@@ -21,78 +22,6 @@ static void tell_failed(const uint8_t *cookie, const char *reason, bool final)
 	wire_event_resume_failed(&event, cookie, reason, final);
 	link_queue(cookie, &event);
 	link_flush();
-}
-
-/* The open's name when it was disconnected, from stock's own cookie. */
-static struct smb_filename *name_at_disconnect(
-	TALLOC_CTX *mem_ctx, const DATA_BLOB *stock,
-	struct vfs_default_durable_cookie *parsed)
-{
-	enum ndr_err_code err = ndr_pull_struct_blob(
-		stock, mem_ctx, parsed,
-		(ndr_pull_flags_fn_t)ndr_pull_vfs_default_durable_cookie);
-
-	if (!NDR_ERR_CODE_IS_SUCCESS(err) || parsed->base_name == NULL) {
-		return NULL;
-	}
-	return synthetic_smb_fname(mem_ctx, parsed->base_name, NULL, NULL, 0,
-				   0);
-}
-
-/*
- * Where the file is now, relative to the share; NULL if it is no longer
- * anywhere below it.
- */
-static struct smb_filename *name_now(TALLOC_CTX *mem_ctx,
-				     const struct connection_struct *conn,
-				     int fd, const struct stat *st)
-{
-	size_t share_len = strlen(conn->connectpath);
-	char link[PATH_MAX] = { 0 };
-	struct stat there = { 0 };
-	char *proc = NULL;
-	ssize_t len = -1;
-
-	if (st->st_nlink == 0) {
-		return NULL;
-	}
-	proc = talloc_asprintf(mem_ctx, "/proc/self/fd/%d", fd);
-	if (proc == NULL) {
-		return NULL;
-	}
-	len = readlink(proc, link, sizeof(link) - 1);
-	TALLOC_FREE(proc);
-	if (len <= 0 || (size_t)len >= sizeof(link) - 1) {
-		return NULL;
-	}
-	link[len] = '\0';
-	if (lstat(link, &there) == -1 || there.st_dev != st->st_dev ||
-	    there.st_ino != st->st_ino) {
-		/* that name of it is gone; others remain */
-		return NULL;
-	}
-	if (strncmp(link, conn->connectpath, share_len) != 0 ||
-	    link[share_len] != '/') {
-		return NULL;
-	}
-	return synthetic_smb_fname(mem_ctx, link + share_len + 1, NULL, NULL,
-				   0, 0);
-}
-
-/*
- * Whether the old name is still one of the file's, as smbd sees it: through
- * all modules, symbolic links and hard links.
- */
-static bool still_named(struct connection_struct *conn,
-			const struct smb_filename *name, const struct stat *st)
-{
-	struct smb_filename *n = cp_smb_filename(talloc_tos(), name);
-	bool same = n != NULL && SMB_VFS_STAT(conn, n) == 0 &&
-		    n->st.st_ex_dev == st->st_dev &&
-		    n->st.st_ex_ino == st->st_ino;
-
-	TALLOC_FREE(n);
-	return same;
 }
 
 static bool descriptor_allows(int fd, const struct share_mode_entry *e,
@@ -512,14 +441,11 @@ static enum resume_outcome build(const struct resume_request *req, int fd,
 	const char *reason = "out-of-memory";
 	uint32_t share_access = 0;
 
-	then = name_at_disconnect(frame, &req->cookie.stock, &stock);
+	then = open_name_then(frame, &req->cookie.stock, &stock);
 	if (then == NULL) {
 		goto out;
 	}
-	now = name_now(frame, req->vfs->conn, fd, st);
-	if (now != NULL && still_named(req->vfs->conn, then, st)) {
-		TALLOC_FREE(now);
-	}
+	now = open_name_if_changed(frame, req->vfs->conn, then, fd, st);
 
 	fsp = new_fsp(req, fd, then);
 	if (fsp == NULL) {

@@ -183,6 +183,12 @@ static char *describe_mount(int fd, dev_t dev, const struct mount_line *mount)
 /* NULL when out of memory. */
 static char *look_up(int fd, dev_t dev, uint64_t mount_id)
 {
+	char nothing[] = "-";
+	const struct mount_line unseen = {
+		.mount_point = nothing,
+		.type = nothing,
+		.source = nothing,
+	};
 	struct mount_line mount = { .mount_point = NULL };
 	char *identity = NULL;
 	char *line = NULL;
@@ -199,7 +205,11 @@ static char *look_up(int fd, dev_t dev, uint64_t mount_id)
 	}
 	free(line);
 	(void)fclose(mounts);
-	return identity != NULL ? identity : strdup("");
+	if (identity == NULL) {
+		/* in a chroot(2), mountinfo leaves out the mount it lies on */
+		identity = describe_mount(fd, dev, &unseen);
+	}
+	return identity;
 }
 
 static void forget_all(void)

@@ -69,7 +69,8 @@ build/test-tools/%: test/tools/%.c
 	$(CC) $(CFLAGS) -D_GNU_SOURCE $(WARNINGS) $(DEPENDENCIES) $(LDFLAGS) -o $@ $<
 
 # The module's messages without Samba, watched by the sanitizers.
-build/test-tools/golden_wire: test/tools/golden_wire.c vfs_module/wire.c vfs_module/wire.h
+build/test-tools/golden_wire: test/tools/golden_wire.c vfs_module/wire.c vfs_module/wire_imports.c \
+		vfs_module/wire.h vfs_module/wire_imports.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-D_GNU_SOURCE $(WARNINGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(MSGPACK_LIBS)

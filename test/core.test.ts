@@ -418,18 +418,8 @@ claims.run();
 
 const keeper = suite<Context>('keeper');
 
-keeper('an orphan ends by default, and its descriptor is dropped', () => {
+keeper('an orphan is kept, and can be resumed', () => {
   const bench = new Bench();
-  bench.keeperLists([ID, 'held']);
-  bench.grant();
-  bench.did(bench.core.keeperEntry(bench.now, keeperEntry(ID, 'orphaned')));
-  assert.is(bench.state(), 'failed');
-  assert.is(bench.reason(), 'smbd-died');
-  assert.ok(bench.dropped());
-});
-
-keeper('an orphan can be kept, and resumed', () => {
-  const bench = new Bench({ ...DEFAULT_POLICY, orphans: 'keep' });
   bench.keeperLists([ID, 'held']);
   bench.grant();
   const since = bench.now;

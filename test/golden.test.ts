@@ -26,13 +26,23 @@ interface VerdictBody {
   levelLost?: boolean;
   ended?: number[] | number;
   serverId?: ServerId;
+  more?: boolean;
+  handles?: ImportBody[];
+}
+
+interface ImportBody {
+  disconnectedRealtimeNs: { int: string };
+  protected: boolean;
+  levelLost: boolean;
+  locks: { start: number; count: number | { int: string }; exclusive: boolean }[];
 }
 
 const FUZZ_ROUNDS = 200_000;
-const REPLIES = ['welcome', 'ack', 'arrived', 'contended', 'verdict', 'error'];
+const REPLIES = ['welcome', 'ack', 'arrived', 'contended', 'imports', 'verdict', 'error'];
 const golden: Golden[] = JSON.parse(readFileSync('test/golden/messages.json', 'utf8'));
 const sent = golden.filter(({ type }) => !REPLIES.includes(type));
 const replies = golden.filter(({ type }) => REPLIES.includes(type));
+const recordHex = golden.find(({ type }) => type === 'record')?.hex ?? '';
 const test = suite('golden');
 
 /** What golden_wire prints; the sanitizers make its exit status another than 0. */
@@ -67,7 +77,23 @@ function understood({ type, value }: Golden): string {
     const unique = typeof uniqueId === 'number' ? uniqueId : uniqueId.int;
     words.push('holder', pid, taskId, vnn, unique);
   }
+  if (body.more !== undefined) words.push(body.more ? 'more' : 'all');
+  for (const handle of body.handles ?? []) words.push(...importWords(handle));
   return words.join(' ');
+}
+
+function importWords({
+  disconnectedRealtimeNs,
+  protected: isProtected,
+  levelLost,
+  locks,
+}: ImportBody): (string | number)[] {
+  const words = ['handle', recordHex, disconnectedRealtimeNs.int];
+  const flags = [Number(isProtected), Number(levelLost)];
+  const lockWords = locks.flatMap(({ start, count, exclusive }) => {
+    return ['lock', start, typeof count === 'number' ? count : count.int, Number(exclusive)];
+  });
+  return [...words, ...flags, ...lockWords];
 }
 
 const packed = linesOf(goldenWire(['messages']));

@@ -110,7 +110,10 @@ function record(cookie: string, changes: Partial<HandleRecord> = {}): HandleReco
     leaseKey: null,
     oplock: 0x09,
     leaseState: 0,
+    leaseVersion: 0,
+    leaseEpoch: 0,
     persistentId: 7n,
+    shareFileId: 1n,
     accessMask: 0x12019f,
     shareAccess: 7,
     createOptions: 0,
@@ -119,6 +122,7 @@ function record(cookie: string, changes: Partial<HandleRecord> = {}): HandleReco
     serverId: SERVER,
     dev: 64769n,
     ino: BigInt(`0x${cookie.slice(0, 4)}`),
+    recordsEpoch: '0'.repeat(32),
     ...changes,
   };
 }

@@ -49,6 +49,7 @@ function handle(state: State, id = ID): Handle {
     refusedOthers: 2,
     lastRefused: '192.0.2.9 (SHARING_VIOLATION) at 2025-11-21T09:00:00.000Z',
     resumes: 3,
+    importedIn: 'ee'.repeat(16),
   };
 }
 

@@ -34,7 +34,7 @@ interface Golden {
 
 const golden = JSON.parse(readFileSync('test/golden/messages.json', 'utf8')) as Golden[];
 
-const REQUESTS = ['hello', 'events', 'claim', 'arrive', 'contend'];
+const REQUESTS = ['hello', 'events', 'claim', 'arrive', 'contend', 'import'];
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -63,7 +63,7 @@ function bodyOf(name: string): Body {
 
 test('every message and event of the protocol has golden bytes', () => {
   const messages = new Set(golden.map(({ type }) => type));
-  const replies = ['welcome', 'ack', 'verdict', 'arrived', 'contended', 'error'];
+  const replies = ['welcome', 'ack', 'verdict', 'arrived', 'contended', 'imports', 'error'];
   for (const type of [...REQUESTS, ...replies]) {
     assert.ok(messages.has(type), type);
   }
@@ -73,12 +73,10 @@ test('every message and event of the protocol has golden bytes', () => {
     const body = decodeMessage(Buffer.from(hex, 'hex')).body as { events: [string, unknown][] };
     for (const [event] of body.events) events.add(event);
   }
-  assert.equal(
-    [...events].sort(),
-    'close conflict disconnect grant lock rename resumeFailed resumed sync unlink unlock'.split(
-      ' ',
-    ),
-  );
+  assert.equal([...events].sort(), [
+    ...['close', 'conflict', 'disconnect', 'grant', 'importFailed', 'imported', 'lock'],
+    ...['rename', 'resumeFailed', 'resumed', 'sync', 'unlink', 'unlock'],
+  ]);
 });
 
 for (const { name, hex, value, type } of golden) {

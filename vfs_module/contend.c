@@ -31,8 +31,7 @@ static bool ask(const msgpack_sbuffer *question, uint64_t seq,
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + CONTEND_BUDGET_NS;
 
-	return link_ask(question, seq, deadline_ns, reply) &&
-	       reply->type == expected;
+	return link_ask(question, seq, deadline_ns, expected, reply);
 }
 
 static void forget_orphans(TALLOC_CTX *mem_ctx,
@@ -148,7 +147,7 @@ void contend_opened(const struct files_struct *fsp)
 bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock)
 {
 	return maybe_away(&fsp->fsp_name->st) &&
-	       records_disconnected_lock(&fsp->file_id, plock);
+	       records_lock_away(&fsp->file_id, plock);
 }
 
 void contend_refused(const struct connection_struct *conn,

@@ -75,7 +75,7 @@ static void unmap_index(void)
 {
 	if (keeper.index != NULL) {
 		munmap(discard_const_p(uint32_t, keeper.index),
-		       KEEPER_INDEX_SLOTS * sizeof(uint32_t));
+		       KEEPER_INDEX_WORDS * sizeof(uint32_t));
 		keeper.index = NULL;
 	}
 }
@@ -106,7 +106,7 @@ static void map_index(void)
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd != -1) {
-		p = mmap(NULL, KEEPER_INDEX_SLOTS * sizeof(uint32_t),
+		p = mmap(NULL, KEEPER_INDEX_WORDS * sizeof(uint32_t),
 			 PROT_READ, MAP_SHARED, fd, 0);
 		close(fd);
 	}
@@ -416,17 +416,34 @@ bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
 	return tid != 0;
 }
 
-int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd)
+bool descriptors_note(const uint8_t *cookie,
+		      const struct descriptors_note *note)
+{
+	return keeper.fd != -1 &&
+	       send_packet(KEEPER_NOTE, cookie, note->data, note->length, -1);
+}
+
+int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
+		     struct descriptors_note *note)
 {
 	struct packet answer;
 	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, &answer,
 			 fd);
+	size_t length = 0;
 
-	if (status == 0 && *fd == -1) {
+	if (status != 0) {
+		return status;
+	}
+	if (*fd == -1) {
 		/* our own table of descriptors is full: MSG_CTRUNC */
 		return -EMFILE;
 	}
-	return status;
+	length = answer.header.length - sizeof(int32_t);
+	if (note != NULL && length <= sizeof(note->data)) {
+		memcpy(note->data, answer.payload + sizeof(int32_t), length);
+		note->length = length;
+	}
+	return 0;
 }
 
 bool descriptors_settled(uint64_t dev, uint64_t ino, uint64_t deadline_ns)
@@ -454,11 +471,18 @@ bool descriptors_drop(const uint8_t *cookie)
 	       send_packet(KEEPER_DROP, cookie, NULL, 0, -1);
 }
 
+static bool index_counts(uint32_t word)
+{
+	return keeper.index != NULL &&
+	       __atomic_load_n(&keeper.index[word], __ATOMIC_ACQUIRE) != 0;
+}
+
 bool descriptors_maybe_parked(uint64_t dev, uint64_t ino)
 {
-	if (keeper.index == NULL) {
-		return false;
-	}
-	return __atomic_load_n(&keeper.index[keeper_index_slot(dev, ino)],
-			       __ATOMIC_ACQUIRE) != 0;
+	return index_counts(keeper_index_slot(dev, ino));
+}
+
+bool descriptors_any_parked(void)
+{
+	return index_counts(KEEPER_INDEX_TOTAL);
 }

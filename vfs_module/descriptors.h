@@ -39,16 +39,29 @@ bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns);
 
 /*
  * The same, and the keeper makes a surrogate: the pid of a thread that exists
- * as long as the descriptor is parked.
+ * as long as the descriptor is parked. Also for one whose smbd child has died,
+ * or that has its surrogate already.
  */
 bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
 				uint64_t *surrogate);
 
+/* What is to be known of a handle whatever becomes of this smbd child. */
+struct descriptors_note {
+	uint8_t data[128];
+	size_t length; /* 0: nothing */
+};
+
+/* The keeper shall have this note of one that it keeps. Does not wait. */
+bool descriptors_note(const uint8_t *cookie,
+		      const struct descriptors_note *note);
+
 /*
  * A duplicate of the kept descriptor: 0 and *fd, -ENOENT if the keeper has
  * none of that cookie, -ETIMEDOUT or another errno if it could not be asked.
+ * note may be NULL.
  */
-int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd);
+int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
+		     struct descriptors_note *note);
 
 /* Whether the keeper has dealt with everything sent so far. */
 bool descriptors_settled(uint64_t dev, uint64_t ino, uint64_t deadline_ns);
@@ -65,5 +78,8 @@ bool descriptors_drop(const uint8_t *cookie);
  * yes for a file that only shares the index slot.
  */
 bool descriptors_maybe_parked(uint64_t dev, uint64_t ino);
+
+/* Whether any descriptor is parked at all: a memory read. */
+bool descriptors_any_parked(void);
 
 #endif

@@ -4,6 +4,7 @@
 #include "descriptors.h"
 #include "handle.h"
 #include "persistd.h"
+#include "records.h"
 #include "timeouts.h"
 
 #include <sys/random.h>
@@ -169,12 +170,14 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 		.create_guid = create_guid,
 		.oplock = wire_oplock(fsp),
 		.persistent_id = global->open_persistent_id,
+		.share_file_id = fh_get_gen_id(fsp->fh),
 		.access_mask = fsp->access_mask,
 		.share_access = h->share_access,
 		.create_options = h->cookie.create_options,
 		.opened_realtime_ns = timespec_ns(&opened),
 		.timeout_ms = global->durable_timeout_msec,
 		.server_id = *link_self(),
+		.records_epoch = records_epoch(),
 	};
 	bool ok = false;
 
@@ -197,6 +200,8 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 		SBVAL(lease_key, 8, fsp->lease->lease.lease_key.data[1]);
 		r.lease_key = lease_key;
 		r.lease_state = fsp_lease_type(fsp);
+		r.lease_version = fsp->lease->lease.lease_version;
+		r.lease_epoch = fsp->lease->lease.lease_epoch;
 	}
 	msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
 	wire_pack_record(&pk, &r);

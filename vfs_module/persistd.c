@@ -111,7 +111,7 @@ static bool send_frame(const msgpack_sbuffer *msg)
 	return ret == (int)msg->size;
 }
 
-static void note_reply(const struct wire_reply *reply)
+static void note_reply(struct wire_reply *reply)
 {
 	switch (reply->type) {
 	case WIRE_REPLY_ACK:
@@ -131,9 +131,11 @@ static void note_reply(const struct wire_reply *reply)
 	case WIRE_REPLY_VERDICT:
 	case WIRE_REPLY_ARRIVED:
 	case WIRE_REPLY_CONTENDED:
+	case WIRE_REPLY_IMPORTS:
 		/* to a question that was given up */
 		break;
 	}
+	wire_reply_free(reply);
 }
 
 /* Takes one reply off the socket; false when there is none. */
@@ -468,7 +470,8 @@ uint64_t link_next_seq(void)
 }
 
 bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
-	      uint64_t deadline_ns, struct wire_reply *reply)
+	      uint64_t deadline_ns, enum wire_reply_type expected,
+	      struct wire_reply *reply)
 {
 	bool ok = false;
 
@@ -481,6 +484,10 @@ bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
 	} else {
 		waited_in_vain();
 		link_lose("no answer in time");
+	}
+	if (ok && reply->type != expected) {
+		wire_reply_free(reply);
+		ok = false;
 	}
 	return ok;
 }

@@ -56,10 +56,12 @@ bool link_settle(int wait_ms);
 
 /*
  * Asks one question (packed with link_next_seq()) and waits for the answer, at
- * most until deadline_ns. False: persistd is away.
+ * most until deadline_ns. False: persistd is away, or what it says is not of
+ * the expected type. If true, reply is the caller's to wire_reply_free().
  */
 bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
-	      uint64_t deadline_ns, struct wire_reply *reply);
+	      uint64_t deadline_ns, enum wire_reply_type expected,
+	      struct wire_reply *reply);
 
 uint64_t link_next_seq(void);
 

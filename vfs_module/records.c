@@ -192,30 +192,34 @@ static struct stand_in *make_stand_in(TALLOC_CTX *mem_ctx,
 	return s;
 }
 
+bool records_add_entry(struct share_mode_lock *lck,
+		       const struct share_mode_entry *e, struct server_id pid,
+		       uint64_t mid, uint64_t share_file_id)
+{
+	struct stand_in *s = make_stand_in(talloc_tos(), e, pid,
+					   share_file_id);
+	bool ok = false;
+
+	if (s != NULL) {
+		ok = set_share_mode(lck, &s->fsp, e->uid, mid, e->op_type,
+				    &e->lease_key, e->share_access,
+				    e->access_mask);
+		TALLOC_FREE(s);
+	}
+	return ok;
+}
+
 bool records_move_entry(struct share_mode_lock *lck,
 			const struct share_mode_entry *e,
 			struct server_id pid, uint64_t mid,
 			uint64_t share_file_id)
 {
-	struct stand_in *s = NULL;
-	bool ok = false;
-
 	if (e->share_file_id == share_file_id &&
 	    server_id_equal(&e->pid, &pid)) {
 		return true;
 	}
-
-	s = make_stand_in(talloc_tos(), e, pid, share_file_id);
-	if (s == NULL) {
-		return false;
-	}
-	ok = set_share_mode(lck, &s->fsp, e->uid, mid, e->op_type,
-			    &e->lease_key, e->share_access, e->access_mask);
-	TALLOC_FREE(s);
-	if (!ok) {
-		return false;
-	}
-	return records_delete_entry(lck, e->pid, e->share_file_id);
+	return records_add_entry(lck, e, pid, mid, share_file_id) &&
+	       records_delete_entry(lck, e->pid, e->share_file_id);
 }
 
 bool records_disconnect(struct share_mode_lock *lck,
@@ -245,7 +249,7 @@ bool records_disconnect(struct share_mode_lock *lck,
 	return ok;
 }
 
-static struct server_id surrogate_id(uint64_t pid)
+struct server_id records_surrogate(uint64_t pid)
 {
 	return (struct server_id) {
 		.pid = pid,
@@ -254,9 +258,9 @@ static struct server_id surrogate_id(uint64_t pid)
 	};
 }
 
-static void save_lease(const struct file_id *id,
-		       const struct share_mode_entry *e,
-		       struct persistent_surrogate *saved)
+void records_save_lease(const struct file_id *id,
+			const struct share_mode_entry *e,
+			struct persistent_surrogate *saved)
 {
 	NTSTATUS status;
 
@@ -291,9 +295,9 @@ bool records_protect(struct share_mode_lock *lck,
 	};
 	had_lease = e.op_type == LEASE_OPLOCK;
 	if (had_lease) {
-		save_lease(&fsp->file_id, &e, saved);
+		records_save_lease(&fsp->file_id, &e, saved);
 	}
-	owner.pid = surrogate_id(surrogate_pid);
+	owner.pid = records_surrogate(surrogate_pid);
 	e.op_type = NO_OPLOCK;
 	if (!records_move_entry(lck, &e, owner.pid, e.op_mid, persistent_id)) {
 		return false;
@@ -318,7 +322,7 @@ bool records_find_away(struct share_mode_lock *lck, uint64_t persistent_id,
 		return records_find_disconnected(lck, persistent_id,
 						 c->disconnects, e);
 	}
-	if (!records_find_entry(lck, surrogate_id(c->surrogate.pid),
+	if (!records_find_entry(lck, records_surrogate(c->surrogate.pid),
 				persistent_id, e)) {
 		return false;
 	}

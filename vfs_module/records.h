@@ -47,6 +47,11 @@ bool records_find_disconnected(struct share_mode_lock *lck,
 bool records_disconnected_ids(TALLOC_CTX *mem_ctx,
 			      struct share_mode_lock *lck, uint32_t **ids);
 
+/* A new one, like e but for its owner. */
+bool records_add_entry(struct share_mode_lock *lck,
+		       const struct share_mode_entry *e, struct server_id pid,
+		       uint64_t mid, uint64_t share_file_id);
+
 /*
  * Gives an entry another owner. At each instant at least one of the two is in
  * the database, so that a crash in between loses nothing.
@@ -76,6 +81,14 @@ void records_stock_form(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
 			uint32_t disconnects);
 void records_forget(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
 		    uint32_t disconnects);
+
+/* The server id under which a surrogate owns records (cookie.h). */
+struct server_id records_surrogate(uint64_t pid);
+
+/* What saved shall remember of the lease of an entry. */
+void records_save_lease(const struct file_id *id,
+			const struct share_mode_entry *e,
+			struct persistent_surrogate *saved);
 
 /*
  * Makes fsp's entry and locks those of a surrogate, whose life keeps them in
@@ -155,9 +168,42 @@ bool records_delete_locks(const struct file_id *id, uint64_t persistent_id);
  */
 uint32_t records_count_locks(const struct file_id *id, uint64_t persistent_id);
 
-/* Whether a lock of a disconnected open conflicts with plock. */
-bool records_disconnected_lock(const struct file_id *id,
+/*
+ * Whether a lock of an open that is away, disconnected or of a dead smbd child,
+ * conflicts with plock.
+ */
+bool records_lock_away(const struct file_id *id,
 			       const struct lock_struct *plock);
+
+/* Adds locks to those of a file, without looking for conflicts. */
+bool records_add_locks(const struct file_id *id, const struct lock_struct *add,
+		       size_t num);
+
+/* Whether an open has a lock of exactly this range. */
+bool records_has_lock(const struct file_id *id, uint64_t persistent_id,
+		      uint64_t start, uint64_t size);
+
+/*
+ * Names the present contents of smbd's databases: 16 bytes that are others
+ * after smbd has wiped them, which it does when all of it is started anew.
+ */
+const uint8_t *records_epoch(void);
+
+/* What smbd's record of an open says of its owner. */
+enum records_open_owner {
+	RECORDS_OPEN_MISSING,
+	RECORDS_OPEN_DISCONNECTED,
+	RECORDS_OPEN_DEAD,  /* a process that is gone */
+	RECORDS_OPEN_ALIVE,
+};
+
+/* Reads it. *global is talloc'ed on mem_ctx; NULL if it is missing. */
+enum records_open_owner records_open_read(TALLOC_CTX *mem_ctx,
+					  uint32_t persistent_id,
+					  struct smbXsrv_open_global0 **global);
+
+/* Writes it, unless a living process owns it meanwhile. */
+bool records_open_write(struct smbXsrv_open_global0 *global);
 
 /*
  * Undoes what smb2srv_open_recreate() did for a reconnect that is refused:

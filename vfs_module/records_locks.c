@@ -209,19 +209,94 @@ static void find_conflict_fn(TDB_DATA key, TDB_DATA value, void *private_data)
 		struct lock_struct l = { .start = 0 };
 
 		memcpy(&l, value.dptr + i * sizeof(l), sizeof(l));
-		state->found = server_id_is_disconnected(&l.context.pid) &&
-			       l.context.smblctx != want->context.smblctx &&
+		state->found = l.context.smblctx != want->context.smblctx &&
 			       (l.lock_type != READ_LOCK ||
 				want->lock_type != READ_LOCK) &&
-			       overlap(&l, want);
+			       overlap(&l, want) &&
+			       !serverid_exists(&l.context.pid);
 	}
 }
 
-bool records_disconnected_lock(const struct file_id *id,
+bool records_lock_away(const struct file_id *id,
 			       const struct lock_struct *plock)
 {
 	struct conflict_state state = { .plock = plock };
 
 	parse_locks(id, find_conflict_fn, &state);
+	return state.found;
+}
+
+struct add_state {
+	const struct lock_struct *add;
+	size_t num;
+	bool ok;
+};
+
+static void add_locks_fn(struct db_record *rec, TDB_DATA value,
+			 void *private_data)
+{
+	struct add_state *state = private_data;
+	TDB_DATA bufs[] = {
+		value,
+		{
+			.dptr = discard_const_p(uint8_t, state->add),
+			.dsize = state->num * sizeof(*state->add),
+		},
+	};
+
+	state->ok = NT_STATUS_IS_OK(
+		dbwrap_record_storev(rec, bufs, ARRAY_SIZE(bufs), 0));
+}
+
+bool records_add_locks(const struct file_id *id, const struct lock_struct *add,
+		       size_t num)
+{
+	struct add_state state = { .add = add, .num = num };
+	struct db_context *db = lock_db();
+	struct file_id key = *id;
+	NTSTATUS status;
+
+	if (db == NULL) {
+		return false;
+	}
+	status = dbwrap_do_locked(
+		db, make_tdb_data((uint8_t *)&key, sizeof(key)), add_locks_fn,
+		&state);
+	return NT_STATUS_IS_OK(status) && state.ok;
+}
+
+struct has_state {
+	uint64_t persistent_id;
+	uint64_t start;
+	uint64_t size;
+	bool found;
+};
+
+static void has_lock_fn(TDB_DATA key, TDB_DATA value, void *private_data)
+{
+	struct has_state *state = private_data;
+	size_t num = value.dsize / sizeof(struct lock_struct);
+	size_t i = 0;
+
+	for (i = 0; i < num && !state->found; i++) {
+		struct lock_struct l = { .start = 0 };
+
+		memcpy(&l, value.dptr + i * sizeof(l), sizeof(l));
+		state->found = l.context.smblctx == state->persistent_id &&
+			       l.start == state->start &&
+			       l.size == state->size;
+	}
+}
+
+bool records_has_lock(const struct file_id *id, uint64_t persistent_id,
+		      uint64_t start, uint64_t size)
+{
+	struct has_state state = {
+		.persistent_id = persistent_id,
+		.start = start,
+		.size = size,
+	};
+
+	parse_locks(id, has_lock_fn, &state);
 	return state.found;
 }

@@ -11,8 +11,9 @@ static struct db_context *open_db(void)
 	static struct db_context *db = NULL;
 
 	if (db == NULL) {
+		/* smbd's own handle of it is of order 1, as are share modes */
 		db = records_open_db("smbXsrv_open_global.tdb", 0, 0, 0600,
-				     DBWRAP_LOCK_ORDER_1);
+				     DBWRAP_LOCK_ORDER_3);
 	}
 	return db;
 }
@@ -85,4 +86,95 @@ void records_give_back(struct smbXsrv_open *op, bool keep,
 		DBG_ERR("cannot restore the record of open 0x%08x: %s\n",
 			op->global->open_global_id, nt_errstr(status));
 	}
+}
+
+static bool parse_open(TALLOC_CTX *mem_ctx, TDB_DATA value,
+		       struct smbXsrv_open_global0 **global)
+{
+	DATA_BLOB blob = data_blob_const(value.dptr, value.dsize);
+	struct smbXsrv_open_globalB b = { .version = 0 };
+	enum ndr_err_code err = NDR_ERR_INVALID_POINTER;
+
+	if (value.dsize > 0) {
+		err = ndr_pull_struct_blob(
+			&blob, mem_ctx, &b,
+			(ndr_pull_flags_fn_t)ndr_pull_smbXsrv_open_globalB);
+	}
+	if (!NDR_ERR_CODE_IS_SUCCESS(err) || b.version != SMBXSRV_VERSION_0 ||
+	    b.info.info0 == NULL) {
+		return false;
+	}
+	*global = b.info.info0;
+	return true;
+}
+
+static enum records_open_owner owner_of(
+	const struct smbXsrv_open_global0 *global)
+{
+	if (server_id_is_disconnected(&global->server_id)) {
+		return RECORDS_OPEN_DISCONNECTED;
+	}
+	return serverid_exists(&global->server_id) ? RECORDS_OPEN_ALIVE :
+						     RECORDS_OPEN_DEAD;
+}
+
+enum records_open_owner records_open_read(TALLOC_CTX *mem_ctx,
+					  uint32_t persistent_id,
+					  struct smbXsrv_open_global0 **global)
+{
+	struct db_context *db = open_db();
+	TDB_DATA value = { .dptr = NULL };
+	uint8_t key[4] = { 0 };
+
+	*global = NULL;
+	RSIVAL(key, 0, persistent_id);
+	if (db == NULL ||
+	    !NT_STATUS_IS_OK(dbwrap_fetch(
+		    db, mem_ctx, make_tdb_data(key, sizeof(key)), &value)) ||
+	    !parse_open(mem_ctx, value, global)) {
+		return RECORDS_OPEN_MISSING;
+	}
+	return owner_of(*global);
+}
+
+bool records_open_write(struct smbXsrv_open_global0 *global)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct smbXsrv_open_globalB b = {
+		.version = smbXsrv_version_global_current(),
+		.info.info0 = global,
+	};
+	struct db_context *db = open_db();
+	struct smbXsrv_open_global0 *present = NULL;
+	struct db_record *rec = NULL;
+	TDB_DATA value = { .dptr = NULL };
+	DATA_BLOB blob = data_blob_null;
+	uint8_t key[4] = { 0 };
+	bool ok = false;
+
+	RSIVAL(key, 0, global->open_global_id);
+	if (db != NULL) {
+		rec = dbwrap_fetch_locked(db, frame,
+					  make_tdb_data(key, sizeof(key)));
+	}
+	if (rec == NULL) {
+		goto out;
+	}
+	value = dbwrap_record_get_value(rec);
+	if (parse_open(frame, value, &present) &&
+	    owner_of(present) == RECORDS_OPEN_ALIVE) {
+		goto out;
+	}
+	if (value.dsize >= 8) {
+		b.seqnum = IVAL(value.dptr, 4);
+	}
+	b.seqnum += 1;
+	ok = NDR_ERR_CODE_IS_SUCCESS(ndr_push_struct_blob(
+		     &blob, frame, &b,
+		     (ndr_push_flags_fn_t)ndr_push_smbXsrv_open_globalB)) &&
+	     NT_STATUS_IS_OK(dbwrap_record_store(
+		     rec, make_tdb_data(blob.data, blob.length), TDB_REPLACE));
+out:
+	TALLOC_FREE(frame);
+	return ok;
 }

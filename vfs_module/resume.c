@@ -374,8 +374,8 @@ static enum resume_outcome claim(const struct resume_request *req,
 	msgpack_sbuffer_init(&question);
 	wire_pack_claim(&question, seq, req->cookie.cookie, link_self(), share,
 			guid.buf, &wire_st, clock_monotonic_ns());
-	answered = link_ask(&question, seq, deadline_ns, &reply) &&
-		   reply.type == WIRE_REPLY_VERDICT;
+	answered = link_ask(&question, seq, deadline_ns, WIRE_REPLY_VERDICT,
+			    &reply);
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(share);
 	if (!answered) {
@@ -496,7 +496,7 @@ enum resume_outcome resume(const struct resume_request *req,
 	int fd = -1;
 
 	/* persistd is asked in any case: it knows what has ended */
-	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd) == 0 &&
+	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd, NULL) == 0 &&
 	    fstat(fd, &st) == -1) {
 		DBG_WARNING("fstat of a kept descriptor: %s\n",
 			    strerror(errno));

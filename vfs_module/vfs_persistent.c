@@ -26,6 +26,8 @@
 #include "disconnect.h"
 #include "guard.h"
 #include "handle.h"
+#include "import.h"
+#include "lock_sequence.h"
 #include "persistd.h"
 #include "records.h"
 #include "resilient.h"
@@ -65,6 +67,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 	(void)descriptors_ready();
 	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
 			&link_callbacks);
+	import_share(vfs->conn);
 	return SMB_VFS_NEXT_FS_CAPABILITIES(vfs, res);
 }
 
@@ -123,6 +126,7 @@ static NTSTATUS persistent_create_file(
 {
 	NTSTATUS status;
 
+	import_file(vfs->conn, &smb_fname->st);
 	contend_arriving(vfs->conn, smb_fname, lease, in_context_blobs);
 	status = SMB_VFS_NEXT_CREATE_FILE(
 		vfs, req, dirfsp, smb_fname, access_mask, share_access,
@@ -344,6 +348,7 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 	if (!NT_STATUS_IS_OK(status)) {
 		contend_refused(vfs->conn, &fsp->fsp_name->st, status);
 	} else if (h != NULL) {
+		lock_sequence_note(h, plock, false);
 		handle_locked(h, plock);
 	}
 	return status;
@@ -370,6 +375,7 @@ static bool persistent_brl_unlock_windows(struct vfs_handle_struct *vfs,
 	bool ok = SMB_VFS_NEXT_BRL_UNLOCK_WINDOWS(vfs, br_lck, plock);
 
 	if (ok && h != NULL) {
+		lock_sequence_note(h, plock, true);
 		handle_unlocked(h, plock);
 	}
 	return ok;

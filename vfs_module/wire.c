@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "wire.h"
+#include "wire_imports.h"
 
 #include <string.h>
 
@@ -92,7 +93,7 @@ static void pack_stat(msgpack_packer *pk, const struct wire_stat *st)
 
 void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 {
-	msgpack_pack_map(pk, 25);
+	msgpack_pack_map(pk, 29);
 	pack_cookie(pk, r->cookie);
 	pack_text(pk, "kind", r->kind);
 	pack_u64(pk, "durableVersion", r->durable_version);
@@ -111,7 +112,10 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	pack_bin16_or_nil(pk, "leaseKey", r->lease_key);
 	pack_u64(pk, "oplock", r->oplock);
 	pack_u64(pk, "leaseState", r->lease_state);
+	pack_u64(pk, "leaseVersion", r->lease_version);
+	pack_u64(pk, "leaseEpoch", r->lease_epoch);
 	pack_u64(pk, "persistentId", r->persistent_id);
+	pack_u64(pk, "shareFileId", r->share_file_id);
 	pack_u64(pk, "accessMask", r->access_mask);
 	pack_u64(pk, "shareAccess", r->share_access);
 	pack_u64(pk, "createOptions", r->create_options);
@@ -120,6 +124,8 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	pack_server_id(pk, &r->server_id);
 	pack_u64(pk, "dev", r->dev);
 	pack_u64(pk, "ino", r->ino);
+	pack_str(pk, "recordsEpoch");
+	pack_bin(pk, r->records_epoch, WIRE_GUID_SIZE);
 }
 
 static void event_begin(msgpack_packer *pk, msgpack_sbuffer *out,
@@ -197,6 +203,29 @@ void wire_event_close(msgpack_sbuffer *out, const uint8_t *cookie,
 	msgpack_packer pk = { 0 };
 
 	event_begin(&pk, out, "close");
+	msgpack_pack_map(&pk, 2);
+	pack_cookie(&pk, cookie);
+	pack_text(&pk, "reason", reason);
+}
+
+void wire_event_imported(msgpack_sbuffer *out, const uint8_t *cookie,
+			 const uint8_t *records_epoch)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "imported");
+	msgpack_pack_map(&pk, 2);
+	pack_cookie(&pk, cookie);
+	pack_str(&pk, "recordsEpoch");
+	pack_bin(&pk, records_epoch, WIRE_GUID_SIZE);
+}
+
+void wire_event_import_failed(msgpack_sbuffer *out, const uint8_t *cookie,
+			      const char *reason)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "importFailed");
 	msgpack_pack_map(&pk, 2);
 	pack_cookie(&pk, cookie);
 	pack_text(&pk, "reason", reason);
@@ -356,6 +385,28 @@ void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 	}
 }
 
+void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
+		      const struct wire_server_id *id,
+		      const uint8_t *records_epoch, const char *share,
+		      uint64_t dev, uint64_t ino)
+{
+	msgpack_packer pk = { 0 };
+
+	message_begin(&pk, out, "import", seq);
+	msgpack_pack_map(&pk, 5);
+	pack_server_id(&pk, id);
+	pack_str(&pk, "recordsEpoch");
+	pack_bin(&pk, records_epoch, WIRE_GUID_SIZE);
+	pack_str(&pk, "share");
+	if (share != NULL) {
+		pack_str(&pk, share);
+	} else {
+		msgpack_pack_nil(&pk);
+	}
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+}
+
 static bool is_str(const msgpack_object *o, const char *s)
 {
 	return o->type == MSGPACK_OBJECT_STR &&
@@ -505,6 +556,11 @@ static bool parse_message(const msgpack_object *o, struct wire_reply *reply)
 		reply->type = WIRE_REPLY_ERROR;
 		return true;
 	}
+	if (is_str(&f[1], "imports")) {
+		/* what it holds is read by wire_imports_parse() */
+		reply->type = WIRE_REPLY_IMPORTS;
+		return true;
+	}
 	if (is_str(&f[1], "verdict")) {
 		reply->type = WIRE_REPLY_VERDICT;
 		return parse_verdict(&f[3], &reply->verdict);
@@ -528,5 +584,15 @@ bool wire_parse_reply(const void *data, size_t len, struct wire_reply *reply)
 	     MSGPACK_UNPACK_SUCCESS;
 	ok = ok && offset == len && parse_message(&msg.data, reply);
 	msgpack_unpacked_destroy(&msg);
+	if (ok && reply->type == WIRE_REPLY_IMPORTS) {
+		reply->imports = wire_imports_parse(data, len);
+		ok = reply->imports != NULL;
+	}
 	return ok;
+}
+
+void wire_reply_free(struct wire_reply *reply)
+{
+	wire_imports_free(reply->imports);
+	reply->imports = NULL;
 }

@@ -55,7 +55,10 @@ struct wire_record {
 	const uint8_t *lease_key; /* NULL: an oplock */
 	unsigned oplock;
 	uint32_t lease_state;
+	unsigned lease_version;
+	unsigned lease_epoch;
 	uint64_t persistent_id;
+	uint64_t share_file_id;
 	uint32_t access_mask;
 	uint32_t share_access;
 	uint32_t create_options;
@@ -64,6 +67,7 @@ struct wire_record {
 	struct wire_server_id server_id;
 	uint64_t dev;
 	uint64_t ino;
+	const uint8_t *records_epoch;
 };
 
 enum wire_verdict_kind {
@@ -86,6 +90,7 @@ enum wire_reply_type {
 	WIRE_REPLY_VERDICT,
 	WIRE_REPLY_ARRIVED,
 	WIRE_REPLY_CONTENDED,
+	WIRE_REPLY_IMPORTS,
 	WIRE_REPLY_ERROR,
 };
 
@@ -95,6 +100,7 @@ struct wire_reply {
 	struct wire_verdict verdict;
 	uint32_t ended[WIRE_ENDED_MAX]; /* persistent ids, of `arrived` */
 	size_t num_ended;
+	struct wire_imports *imports; /* wire_imports.h; NULL: none */
 };
 
 /* The body of a grant or resumed event, and the keeper's record. */
@@ -117,6 +123,10 @@ void wire_event_resume_failed(msgpack_sbuffer *out, const uint8_t *cookie,
 			      const char *reason, bool final);
 void wire_event_close(msgpack_sbuffer *out, const uint8_t *cookie,
 		      const char *reason);
+void wire_event_imported(msgpack_sbuffer *out, const uint8_t *cookie,
+			 const uint8_t *records_epoch);
+void wire_event_import_failed(msgpack_sbuffer *out, const uint8_t *cookie,
+			      const char *reason);
 void wire_event_rename(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 		       bool is_directory, const char *from, const char *to);
 void wire_event_conflict(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
@@ -152,10 +162,18 @@ void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 		       uint32_t access_mask,
 		       const uint32_t *alive, size_t num_alive);
 
+/* share: whose handles; NULL: those of the file */
+void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
+		      const struct wire_server_id *id,
+		      const uint8_t *records_epoch, const char *share,
+		      uint64_t dev, uint64_t ino);
+
 /*
  * Reads a reply of persistd. False for anything that is not exactly one
- * well-formed message of this version.
+ * well-formed message of this version. wire_reply_free() frees what the reply
+ * holds then.
  */
 bool wire_parse_reply(const void *data, size_t len, struct wire_reply *reply);
+void wire_reply_free(struct wire_reply *reply);
 
 #endif

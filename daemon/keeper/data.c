@@ -146,19 +146,24 @@ static int park(struct peer *peer, struct kept *kept, uint8_t how)
 	if (kept == NULL) {
 		return -ENOENT;
 	}
-	if (!owns(peer, kept)) {
+	if (held_by_another(peer, kept) ||
+	    (!owns(peer, kept) && how != KEEPER_PARK_PROTECT)) {
 		return -EPERM;
 	}
 	if (how > KEEPER_PARK_PROTECT) {
 		return -EINVAL;
 	}
-	if (how == KEEPER_PARK_PROTECT) {
+	if (how == KEEPER_PARK_PROTECT && kept->surrogate == NULL) {
 		result = protect(peer, kept);
 		if (result < 0) {
 			return result;
 		}
 	}
-	table_release(&keeper->table, kept, KEEPER_PARKED);
+	if (owns(peer, kept)) {
+		table_release(&keeper->table, kept, KEEPER_PARKED);
+	} else {
+		kept_is_parked(kept);
+	}
 	report_change(keeper, kept);
 	return 0;
 }
@@ -185,11 +190,36 @@ static void serve_take(struct peer *peer, struct packet *packet)
 	struct kept *kept = table_find(&peer->keeper->table,
 				       packet->header.cookie);
 
+	struct reply *reply = NULL;
+
 	if (kept == NULL) {
 		peer_status(peer, packet, -ENOENT);
 		return;
 	}
-	peer_reply(peer, peer_begin_reply(packet, 0), 0, kept->fd);
+	reply = peer_begin_reply(packet, 0);
+	if (kept->note_length > 0) {
+		memcpy(reply->note, kept->note, kept->note_length);
+	}
+	peer_reply(peer, reply, kept->note_length, kept->fd);
+}
+
+/* Out of memory: what was noted before is stale, and worse than nothing. */
+static void serve_note(struct peer *peer, struct packet *packet)
+{
+	struct kept *kept = table_find(&peer->keeper->table,
+				       packet->header.cookie);
+
+	if (kept == NULL) {
+		return; /* it may cross the REFUSED of its deposit */
+	}
+	if (!owns(peer, kept)) {
+		ignore(peer, "NOTE", "another smbd child holds it");
+		return;
+	}
+	if (kept_set_note(kept, packet->payload,
+			  (uint16_t)packet->header.length) < 0) {
+		(void)kept_set_note(kept, NULL, 0);
+	}
 }
 
 static void serve_adopt(struct peer *peer, struct packet *packet)
@@ -269,6 +299,7 @@ static const struct request {
 	[KEEPER_QUERY] = { sizeof(struct keeper_query),
 			   sizeof(struct keeper_query), serve_query },
 	[KEEPER_DROP_SYNC] = { 0, 0, serve_drop_sync },
+	[KEEPER_NOTE] = { 1, KEEPER_MAX_NOTE, serve_note },
 };
 
 /* What is wrong with the packet, in words, or NULL. */

@@ -8,12 +8,12 @@
 #include "index.h"
 #include "keeper_protocol.h"
 
-#define INDEX_SIZE (KEEPER_INDEX_SLOTS * sizeof(uint32_t))
+#define INDEX_SIZE (KEEPER_INDEX_WORDS * sizeof(uint32_t))
 #define INDEX_TEMPORARY KEEPER_INDEX_NAME ".new"
 
 int index_create(struct index *index)
 {
-	static const uint32_t zeros[KEEPER_INDEX_SLOTS];
+	static const uint32_t zeros[KEEPER_INDEX_WORDS];
 	void *mapped = MAP_FAILED;
 	int result = 0;
 	ssize_t written = -1;
@@ -52,9 +52,13 @@ out:
 void index_count_up(struct index *index, uint32_t slot)
 {
 	(void)__atomic_add_fetch(&index->slots[slot], 1, __ATOMIC_RELEASE);
+	(void)__atomic_add_fetch(&index->slots[KEEPER_INDEX_TOTAL], 1,
+				 __ATOMIC_RELEASE);
 }
 
 void index_count_down(struct index *index, uint32_t slot)
 {
 	(void)__atomic_sub_fetch(&index->slots[slot], 1, __ATOMIC_RELEASE);
+	(void)__atomic_sub_fetch(&index->slots[KEEPER_INDEX_TOTAL], 1,
+				 __ATOMIC_RELEASE);
 }

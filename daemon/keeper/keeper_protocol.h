@@ -30,13 +30,19 @@
 #define KEEPER_MAX_FILE_HANDLE 128
 #define KEEPER_MAX_IDENTITY 3072
 #define KEEPER_MAX_RECORD 12288
+#define KEEPER_MAX_NOTE 128
 
 #define KEEPER_SOCKET_NAME "keeper.sock"
 #define KEEPER_CONTROL_NAME "control.sock"
 #define KEEPER_INDEX_NAME "keeper.index"
 
-/* The number of u32 slots in keeper.index. */
+/*
+ * The number of u32 slots in keeper.index; one more word behind them counts all
+ * parked and orphaned descriptors.
+ */
 #define KEEPER_INDEX_SLOTS 16384
+#define KEEPER_INDEX_TOTAL KEEPER_INDEX_SLOTS
+#define KEEPER_INDEX_WORDS (KEEPER_INDEX_SLOTS + 1)
 
 #define KEEPER_REPLY 0x8000
 
@@ -49,6 +55,7 @@ enum keeper_type {
 	KEEPER_DROP = 5,
 	KEEPER_QUERY = 6,
 	KEEPER_DROP_SYNC = 7,
+	KEEPER_NOTE = 8,
 	/* keeper to smbd child; the only answer that a DEPOSIT ever gets */
 	KEEPER_REFUSED = KEEPER_REPLY | KEEPER_DEPOSIT,
 	/* persistd to keeper */

@@ -125,6 +125,7 @@ static enum received kind_of(const struct packet *packet)
 	case KEEPER_DEPOSIT:
 	case KEEPER_ADOPT:
 	case KEEPER_DROP:
+	case KEEPER_NOTE:
 		return RECEIVED_QUIET;
 	default:
 		return RECEIVED_REQUEST;

@@ -19,6 +19,7 @@ struct reply {
 	union {
 		uint8_t cookies[REPLY_COOKIES][KEEPER_COOKIE_SIZE];
 		uint32_t surrogate;
+		uint8_t note[KEEPER_MAX_NOTE];
 	} __attribute__((packed));
 } __attribute__((packed));
 

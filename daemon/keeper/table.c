@@ -133,7 +133,8 @@ int table_replace_fd(struct table *table, struct kept *kept, int fd)
 	return 0;
 }
 
-int kept_set_record(struct kept *kept, const void *record, uint16_t length)
+static int replace_bytes(uint8_t **bytes, uint16_t *size, const void *with,
+			 uint16_t length)
 {
 	uint8_t *copy = NULL;
 
@@ -142,12 +143,28 @@ int kept_set_record(struct kept *kept, const void *record, uint16_t length)
 		if (copy == NULL) {
 			return -ENOMEM;
 		}
-		memcpy(copy, record, length);
+		memcpy(copy, with, length);
 	}
-	free(kept->record);
-	kept->record = copy;
-	kept->record_length = length;
+	free(*bytes);
+	*bytes = copy;
+	*size = length;
 	return 0;
+}
+
+int kept_set_record(struct kept *kept, const void *record, uint16_t length)
+{
+	return replace_bytes(&kept->record, &kept->record_length, record,
+			     length);
+}
+
+int kept_set_note(struct kept *kept, const void *note, uint16_t length)
+{
+	return replace_bytes(&kept->note, &kept->note_length, note, length);
+}
+
+void kept_is_parked(struct kept *kept)
+{
+	kept->state = KEEPER_PARKED;
 }
 
 void table_remove(struct table *table, struct kept *kept)
@@ -167,6 +184,7 @@ void table_remove(struct table *table, struct kept *kept)
 	/* Who may have the file then finds no lock of the descriptor on it. */
 	end_surrogate(kept);
 	free(kept->record);
+	free(kept->note);
 	free(kept);
 }
 

@@ -36,6 +36,9 @@ struct kept {
 
 	uint8_t *record;
 	uint16_t record_length;
+	/* What its smbd child last noted of it; NULL: nothing yet. */
+	uint8_t *note;
+	uint16_t note_length;
 
 	/* persistd has been told of this cookie on its present connection. */
 	bool reported;
@@ -68,6 +71,13 @@ int table_insert(struct table *table, const uint8_t *cookie, int fd,
 int table_replace_fd(struct table *table, struct kept *kept, int fd);
 
 int kept_set_record(struct kept *kept, const void *record, uint16_t length);
+int kept_set_note(struct kept *kept, const void *note, uint16_t length);
+
+/*
+ * One that is orphaned counts as parked from now on: its smbd child's records
+ * have been put right.
+ */
+void kept_is_parked(struct kept *kept);
 
 struct kept *table_find(const struct table *table, const uint8_t *cookie);
 

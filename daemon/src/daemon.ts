@@ -115,6 +115,11 @@ export class Daemon {
       },
       arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
+      import: async (wanted) => {
+        // as in #displace()
+        await this.#keeper.info();
+        return this.#core.import(now(), wanted);
+      },
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
     });
   }

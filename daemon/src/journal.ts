@@ -13,6 +13,7 @@ const LEVELS: Readonly<Record<WatchEventName, 'debug' | 'info' | 'warn'>> = {
   close: 'debug',
   disconnect: 'info',
   resume: 'info',
+  import: 'info',
   refuse: 'info',
   conflict: 'info',
   'level-lost': 'info',

@@ -13,6 +13,7 @@
  *                                 first access that is not right
  */
 #include "../../vfs_module/wire.h"
+#include "../../vfs_module/wire_imports.h"
 
 #include <err.h>
 #include <inttypes.h>
@@ -25,6 +26,10 @@
 #define CONTEND_SEQ 9
 #define MAX_REPLIES 64
 
+static const uint8_t epoch[16] = {
+	0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7,
+	0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef,
+};
 static const uint8_t cookie[] = "\x00\x01\x02\x03\x04\x05\x06\x07"
 				"\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
 static const uint8_t two_cookies[] = "\x00\x01\x02\x03\x04\x05\x06\x07"
@@ -85,7 +90,10 @@ static const struct wire_record durable_v2 = {
 	.lease_key = lease_key,
 	.oplock = 0xFF,
 	.lease_state = 7,
+	.lease_version = 2,
+	.lease_epoch = 5,
 	.persistent_id = 0x1122334455667788,
+	.share_file_id = 0x8877665544332211,
 	.access_mask = 0x12019f,
 	.share_access = 7,
 	.create_options = 0x40,
@@ -94,16 +102,22 @@ static const struct wire_record durable_v2 = {
 	.server_id = self,
 	.dev = 2049,
 	.ino = 131313,
+	.records_epoch = epoch,
 };
 
-static void print_hex(const char *name, const msgpack_sbuffer *bytes)
+static void print_bytes(const msgpack_sbuffer *bytes)
 {
 	size_t i = 0;
 
-	printf("%s\t", name);
 	for (i = 0; i < bytes->size; i++) {
 		printf("%02x", (uint8_t)bytes->data[i]);
 	}
+}
+
+static void print_hex(const char *name, const msgpack_sbuffer *bytes)
+{
+	printf("%s\t", name);
+	print_bytes(bytes);
 	putchar('\n');
 }
 
@@ -157,6 +171,8 @@ static void print_records(void)
 	r.lease_key = NULL;
 	r.oplock = 9;
 	r.lease_state = 0;
+	r.lease_version = 0;
+	r.lease_epoch = 0;
 	print_record_event("events: grant of a durable v1 handle with an oplock",
 			   "grant", &r);
 
@@ -207,6 +223,10 @@ static void print_changes(void)
 	print_events("events: resumeFailed for good", &e, 1);
 	wire_event_close(&e, cookie, "close");
 	print_events("events: close", &e, 1);
+	wire_event_imported(&e, cookie, epoch);
+	print_events("events: imported", &e, 1);
+	wire_event_import_failed(&e, cookie, "superseded");
+	print_events("events: importFailed", &e, 1);
 
 	wire_event_rename(&e, 2049, 131313, false, report,
 			  "/srv/data/final.txt");
@@ -253,6 +273,12 @@ static void print_messages(void)
 			  0x80, NULL, 0);
 	print_hex("contend with nothing alive", &m);
 	msgpack_sbuffer_clear(&m);
+	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, "data", 0, 0);
+	print_hex("import of a share", &m);
+	msgpack_sbuffer_clear(&m);
+	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, NULL, 2049, 131313);
+	print_hex("import of a file", &m);
+	msgpack_sbuffer_clear(&m);
 
 	print_records();
 	print_changes();
@@ -264,6 +290,8 @@ static void print_messages(void)
 	wire_event_close(&m, cookie, "close");
 	print_events("events: several in order", &m, 4);
 }
+
+#define SAMPLE_MAX 1024
 
 struct sample {
 	char name[128];
@@ -309,6 +337,33 @@ static void print_server_id(const struct wire_server_id *id)
 	       id->task_id, id->vnn, id->unique_id);
 }
 
+/* The record as the same bytes that it came as. */
+static void print_imports(const struct wire_imports *imports)
+{
+	size_t i = 0;
+	size_t j = 0;
+
+	printf(" %s", imports->more ? "more" : "all");
+	for (i = 0; i < imports->count; i++) {
+		const struct wire_import *h = &imports->handles[i];
+		msgpack_sbuffer body = { 0 };
+		msgpack_packer pk = { 0 };
+
+		msgpack_packer_init(&pk, &body, msgpack_sbuffer_write);
+		wire_pack_record(&pk, &h->record);
+		printf(" handle ");
+		print_bytes(&body);
+		msgpack_sbuffer_destroy(&body);
+		printf(" %" PRIu64 " %d %d", h->disconnected_realtime_ns,
+		       h->protected, h->level_lost);
+		for (j = 0; j < h->num_locks; j++) {
+			printf(" lock %" PRIu64 " %" PRIu64 " %d",
+			       h->locks[j].start, h->locks[j].count,
+			       h->locks[j].exclusive);
+		}
+	}
+}
+
 static void print_reply(const char *name, const struct wire_reply *r)
 {
 	static const char *const types[] = {
@@ -317,6 +372,7 @@ static void print_reply(const char *name, const struct wire_reply *r)
 		[WIRE_REPLY_VERDICT] = "verdict",
 		[WIRE_REPLY_ARRIVED] = "arrived",
 		[WIRE_REPLY_CONTENDED] = "contended",
+		[WIRE_REPLY_IMPORTS] = "imports",
 		[WIRE_REPLY_ERROR] = "error",
 	};
 
@@ -337,6 +393,9 @@ static void print_reply(const char *name, const struct wire_reply *r)
 	if (r->verdict.have_holder) {
 		print_server_id(&r->verdict.holder);
 	}
+	if (r->type == WIRE_REPLY_IMPORTS) {
+		print_imports(r->imports);
+	}
 	putchar('\n');
 }
 
@@ -348,6 +407,7 @@ static void print_replies(const struct sample *samples, size_t num)
 	for (i = 0; i < num; i++) {
 		if (wire_parse_reply(samples[i].bytes, samples[i].len, &reply)) {
 			print_reply(samples[i].name, &reply);
+			wire_reply_free(&reply);
 		} else {
 			printf("%s\trefused\n", samples[i].name);
 		}
@@ -378,6 +438,7 @@ static void try_parse(const uint8_t *bytes, size_t len)
 		if (memchr(reply.verdict.reason, '\0', WIRE_REASON_SIZE) == NULL) {
 			errx(1, "a reason that does not end");
 		}
+		wire_reply_free(&reply);
 	}
 	free(exact);
 }
@@ -415,7 +476,7 @@ static void damage_everywhere(const struct sample *s)
 /* Two replies' parts joined, some bytes of it anything; or anything at all. */
 static void damage_at_random(const struct sample *samples, size_t num)
 {
-	uint8_t bytes[512] = { 0 };
+	uint8_t bytes[2 * SAMPLE_MAX] = { 0 };
 	const struct sample *a = &samples[below(num)];
 	const struct sample *b = &samples[below(num)];
 	size_t len = 0;
@@ -458,8 +519,9 @@ static void fuzz(const struct sample *samples, size_t num, long rounds)
 	size_t i = 0;
 
 	for (i = 0; i < num; i++) {
-		if (samples[i].len > 256) {
-			errx(2, "%s is longer than 256 bytes", samples[i].name);
+		if (samples[i].len > SAMPLE_MAX) {
+			errx(2, "%s is longer than %d bytes", samples[i].name,
+			     SAMPLE_MAX);
 		}
 		damage_everywhere(&samples[i]);
 	}

@@ -99,6 +99,7 @@ export class Context {
       refusedOthers: 0,
       lastRefused: null,
       resumes: 0,
+      importedIn: record.recordsEpoch,
     };
     this.table.add(handle);
     this.changed.add(handle.id);

@@ -4,7 +4,7 @@
 
 import type { StatsView } from '../shared/admin.js';
 import type { ServerId } from '../wire/records.js';
-import type { ArriveBody, ContendBody, SmbdEvent } from '../wire/smbd.js';
+import type { ArriveBody, ContendBody, ImportBody, Imports, SmbdEvent } from '../wire/smbd.js';
 import { Admin, AdminError } from './admin.js';
 import { type Claim, Claims } from './claims.js';
 import { Contention } from './contention.js';
@@ -12,6 +12,7 @@ import { Context } from './context.js';
 import { count } from './counters.js';
 import type { Effect } from './effects.js';
 import { type Handle, isEnded, type Moment } from './handle.js';
+import { importsFor } from './imports.js';
 import { type KeeperEntry, KeeperView } from './keeper-view.js';
 import { DEFAULT_POLICY, type Policy } from './policy.js';
 import { SmbdEvents } from './smbd-events.js';
@@ -84,6 +85,11 @@ export class Core {
 
   arrive(now: Moment, body: ArriveBody): Displaced {
     return this.#displace(now, () => this.#contention.arrive(body));
+  }
+
+  /** The handles that smbd has to take into its records before anybody opens their files. */
+  import(now: Moment, body: ImportBody): Imports {
+    return importsFor(this.#context, now, body);
   }
 
   contend(now: Moment, body: ContendBody): Displaced {

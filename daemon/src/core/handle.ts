@@ -59,6 +59,8 @@ export interface Handle {
   refusedOthers: number;
   lastRefused: string | null;
   resumes: number;
+  /** Which contents of smbd's databases its records are in; null: their owner died. */
+  importedIn: string | null;
 }
 
 export function isEnded(state: State): state is EndedState {

@@ -190,10 +190,7 @@ export class KeeperView {
 
   #follow(handle: Handle, entry: KeeperEntry): void {
     const orphan = entry.state === 'orphaned';
-    if (orphan && this.#context.policy.orphans === 'close') {
-      this.#context.end(handle, 'failed', 'smbd-died', { server: null, drop: true });
-      return;
-    }
+    if (orphan) handle.importedIn = null;
     const disconnect: Disconnect = {
       stat: entry.stat,
       since: entry.since,

@@ -4,8 +4,6 @@
 import type { HandleKind } from '../shared/handle-view.js';
 
 export interface Policy {
-  /** Of a handle whose smbd child died: end it, or let its client come back. */
-  readonly orphans: 'close' | 'keep';
   /** Of a handle whose file a local process changed while the client was away. */
   readonly modified: Readonly<Record<HandleKind, 'close' | 'keep'>>;
   /** How long an smbd child may take from the verdict to `resumed`. */
@@ -19,7 +17,6 @@ export interface Policy {
 }
 
 export const DEFAULT_POLICY: Policy = {
-  orphans: 'close',
   modified: { durable: 'close', resilient: 'keep', persistent: 'keep' },
   claimMs: 2_000,
   overtakingMs: 100,

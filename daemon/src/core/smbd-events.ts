@@ -7,6 +7,7 @@ import type { Contention } from './contention.js';
 import type { Context } from './context.js';
 import { count } from './counters.js';
 import { deadlineAfter, type Handle } from './handle.js';
+import { imported, importFailed } from './imports.js';
 import type { KeeperView } from './keeper-view.js';
 import { renamed, unlinked } from './names.js';
 
@@ -45,7 +46,16 @@ export class SmbdEvents {
     server: ServerId,
     event: Extract<
       SmbdEvent,
-      { type: 'lock' | 'unlock' | 'disconnect' | 'resumeFailed' | 'close' }
+      {
+        type:
+          | 'lock'
+          | 'unlock'
+          | 'disconnect'
+          | 'resumeFailed'
+          | 'imported'
+          | 'importFailed'
+          | 'close';
+      }
     >,
   ): void {
     const handle = this.#context.table.live(event.body.cookie);
@@ -63,6 +73,10 @@ export class SmbdEvents {
         return this.#disconnect(server, handle, event.body);
       case 'resumeFailed':
         return this.#resumeFailed(server, handle, event.body);
+      case 'imported':
+        return imported(this.#context, handle, event.body);
+      case 'importFailed':
+        return importFailed(this.#context, handle, event.body);
       case 'close':
         return this.#close(server, handle, event.body);
     }
@@ -82,6 +96,7 @@ export class SmbdEvents {
     const { kind } = known.record;
     if (!this.#context.change(known, { step: 'grant', server })) return;
     this.#context.table.replaceRecord(known, record);
+    known.importedIn = record.recordsEpoch;
     if (!this.#keeper.isParked(known.id)) known.levelLost = false;
     if (kind !== record.kind) this.#context.publish('grant', known, `${kind} to ${record.kind}`);
   }
@@ -95,6 +110,7 @@ export class SmbdEvents {
       this.#context.table.replaceRecord(known, record);
     }
     handle.levelLost = false;
+    handle.importedIn = record.recordsEpoch;
     handle.resumes++;
     this.#context.counters.resumes++;
     this.#context.publish('resume', handle);

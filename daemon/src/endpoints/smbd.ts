@@ -2,7 +2,7 @@
 // smbd.sock: what smbd children report and ask.
 
 import type { Handle } from '../core/handle.js';
-import type { Message } from '../shared/message.js';
+import type { Body, Message } from '../shared/message.js';
 import type { ServerId } from '../wire/records.js';
 import {
   type ArriveBody,
@@ -10,6 +10,9 @@ import {
   type ContendBody,
   decodeRequest,
   encodeVerdict,
+  type ImportBody,
+  type Imports,
+  imports,
   type SmbdEvent,
   type Verdict,
 } from '../wire/smbd.js';
@@ -25,6 +28,8 @@ export interface SmbdService {
   /** Resolve to the handles that ended, when their descriptors are closed. */
   arrive(arrival: ArriveBody): Promise<readonly Handle[]>;
   contend(contention: ContendBody): Promise<readonly Handle[]>;
+  /** Resolves when all that the keeper reported before is taken in. */
+  import(wanted: ImportBody): Promise<Imports>;
   bad(endpoint: 'smbd', why: string): void;
 }
 
@@ -56,6 +61,11 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
       void service.arrive(request.body).then((ended) => {
         reply('arrived', { ended: ended.map(({ record }) => record.persistentId) });
       });
+      return;
+    case 'import':
+      void service
+        .import(request.body)
+        .then((answer) => reply('imports', imports.encode(answer) as Body));
       return;
     case 'claim':
       return service.claim(request.body, (verdict) => reply('verdict', encodeVerdict(verdict)));

@@ -105,6 +105,7 @@ export const WATCH_EVENTS = [
   'grant',
   'disconnect',
   'resume',
+  'import',
   'refuse',
   'close',
   'expire',

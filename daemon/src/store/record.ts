@@ -44,6 +44,7 @@ const stored = map({
   refusedOthers: withDefault(uint32, 0),
   lastRefused: withDefault(nullable(text), null),
   resumes: uint32,
+  importedIn: withDefault(nullable(bin16), null),
   disconnect: nullable(disconnect),
   ended: nullable(ended),
 });
@@ -64,6 +65,7 @@ export function encodeHandle(handle: Handle, bootId: string): Buffer {
     refusedOthers: handle.refusedOthers,
     lastRefused: handle.lastRefused,
     resumes: handle.resumes,
+    importedIn: handle.importedIn,
     disconnect: disconnectOf(state),
     ended: isEnded(state) ? state : null,
   };

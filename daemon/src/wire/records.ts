@@ -14,6 +14,7 @@ import {
   text,
   uint32,
   uint64,
+  withDefault,
 } from './codec.js';
 
 /** Samba's server_id. */
@@ -37,6 +38,9 @@ export type FileStat = Decoded<typeof fileStat>;
 export const lock = map({ start: uint64, count: uint64, exclusive: bool });
 export type Lock = Decoded<typeof lock>;
 
+/** Older modules did not say which; smbd's present records have another. */
+const NO_EPOCH = '0'.repeat(32);
+
 export const handleRecord = map({
   cookie: bin16,
   kind: oneOf(HANDLE_KINDS),
@@ -54,7 +58,10 @@ export const handleRecord = map({
   leaseKey: nullable(bin16),
   oplock: uint32,
   leaseState: uint32,
+  leaseVersion: withDefault(uint32, 0),
+  leaseEpoch: withDefault(uint32, 0),
   persistentId: uint64,
+  shareFileId: withDefault(uint64, 0n),
   accessMask: uint32,
   shareAccess: uint32,
   createOptions: uint32,
@@ -63,5 +70,6 @@ export const handleRecord = map({
   serverId,
   dev: uint64,
   ino: uint64,
+  recordsEpoch: withDefault(bin16, NO_EPOCH),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

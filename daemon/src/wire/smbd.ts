@@ -16,7 +16,7 @@ import {
   uint64,
   WireError,
 } from './codec.js';
-import { fileStat, handleRecord, type ServerId, serverId } from './records.js';
+import { fileStat, handleRecord, lock, type ServerId, serverId } from './records.js';
 
 const eventBodies = {
   grant: handleRecord,
@@ -31,6 +31,8 @@ const eventBodies = {
   }),
   resumed: handleRecord,
   resumeFailed: map({ cookie: bin16, reason: text, final: bool }),
+  imported: map({ cookie: bin16, recordsEpoch: bin16 }),
+  importFailed: map({ cookie: bin16, reason: text }),
   close: map({ cookie: bin16, reason: text }),
   rename: map({ dev: uint64, ino: uint64, isDirectory: bool, from: path, to: path }),
   conflict: map({ dev: uint64, ino: uint64, clientAddress: text, status: text }),
@@ -85,6 +87,13 @@ const requestBodies = {
     accessMask: uint32,
     alive: list(uint64),
   }),
+  import: map({
+    serverId,
+    recordsEpoch: bin16,
+    share: nullable(text),
+    dev: uint64,
+    ino: uint64,
+  }),
 };
 
 type RequestBodies = typeof requestBodies;
@@ -95,6 +104,7 @@ export type SmbdRequest = {
 export type ClaimBody = Decoded<RequestBodies['claim']>;
 export type ArriveBody = Decoded<RequestBodies['arrive']>;
 export type ContendBody = Decoded<RequestBodies['contend']>;
+export type ImportBody = Decoded<RequestBodies['import']>;
 
 const requestsByName = new Map<string, Codec<unknown>>(Object.entries(requestBodies));
 
@@ -109,6 +119,21 @@ export function encodeRequest(request: SmbdRequest): Body {
   const body = requestsByName.get(request.type)?.encode(request.body);
   return isMap(body) ? body : {};
 }
+
+export const imports = map({
+  more: bool,
+  handles: list(
+    map({
+      record: handleRecord,
+      disconnectedRealtimeNs: uint64,
+      protected: bool,
+      levelLost: bool,
+      locks: list(lock),
+    }),
+  ),
+});
+/** The answer to `import`. */
+export type Imports = Decoded<typeof imports>;
 
 export const REFUSAL_REASONS = [
   'unknown',

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "samba_compat.h"
+#include "clock.h"
+#include "descriptors.h"
+#include "import.h"
+#include "lock_sequence.h"
+#include "persistd.h"
+#include "records.h"
+#include "records_import.h"
+
+#undef DBGC_CLASS
+#define DBGC_CLASS DBGC_VFS
+
+/* Of each answer. */
+#define IMPORT_ANSWER_NS (200 * CLOCK_NS_PER_MS)
+
+/* Of a tree connect; what is left then, the next one does. */
+#define IMPORT_BUDGET_NS (5 * CLOCK_NS_PER_S)
+
+static void tell(const struct wire_record *record, const char *failure)
+{
+	msgpack_sbuffer event = { 0 };
+
+	msgpack_sbuffer_init(&event);
+	if (failure == NULL) {
+		wire_event_imported(&event, record->cookie, records_epoch());
+	} else {
+		DBG_WARNING("the handle of %s on %s cannot be brought back: "
+			    "%s\n", record->user, record->path, failure);
+		wire_event_import_failed(&event, record->cookie, failure);
+	}
+	link_queue(record->cookie, &event);
+}
+
+/* False: it does not answer. */
+static bool ask_keeper(const struct wire_import *handle, uint64_t deadline_ns,
+		       struct records_import *in, const char **failure)
+{
+	const struct wire_record *r = &handle->record;
+	struct descriptors_note note = { .length = 0 };
+	int fd = -1;
+	int status = descriptors_take(r->cookie, deadline_ns, &fd, &note);
+
+	if (status != 0) {
+		*failure = "descriptor-lost";
+		return status == -ENOENT;
+	}
+	if (fstat(fd, &in->st) == -1 || in->st.st_dev != r->dev ||
+	    in->st.st_ino != r->ino) {
+		*failure = "file";
+	}
+	close(fd);
+	in->sequence = lock_sequence_read(&note);
+	return *failure != NULL || !handle->protected ||
+	       descriptors_park_protected(r->cookie, deadline_ns,
+					  &in->surrogate);
+}
+
+static const char *failure_of(enum records_import_result result)
+{
+	switch (result) {
+	case RECORDS_IMPORT_DONE:
+	case RECORDS_IMPORT_HELD:
+		return NULL;
+	case RECORDS_IMPORT_SUPERSEDED:
+		return "superseded";
+	case RECORDS_IMPORT_FAILED:
+		return "records";
+	}
+	return "records";
+}
+
+/* False: without the keeper nothing is known; the next one tries again. */
+static bool import_one(struct connection_struct *conn,
+		       const struct wire_import *handle)
+{
+	struct records_import in = { .conn = conn, .handle = handle };
+	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
+	const char *failure = NULL;
+
+	if (!ask_keeper(handle, deadline_ns, &in, &failure)) {
+		return false;
+	}
+	if (failure == NULL) {
+		failure = failure_of(records_import(&in));
+	}
+	tell(&handle->record, failure);
+	return true;
+}
+
+/* Returns whether there are more, and it was of use. */
+static bool import_some(struct connection_struct *conn, const char *share,
+			uint64_t dev, uint64_t ino)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
+	uint64_t seq = link_next_seq();
+	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+	msgpack_sbuffer question = { 0 };
+	bool more = false;
+	size_t told = 0;
+	size_t i = 0;
+
+	msgpack_sbuffer_init(&question);
+	wire_pack_import(&question, seq, link_self(), records_epoch(), share,
+			 dev, ino);
+	if (link_ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS,
+		     &reply)) {
+		for (i = 0; i < reply.imports->count; i++) {
+			told += import_one(conn, &reply.imports->handles[i]);
+		}
+		more = reply.imports->more && told > 0;
+		wire_reply_free(&reply);
+		link_flush();
+	}
+	msgpack_sbuffer_destroy(&question);
+	return more;
+}
+
+void import_share(struct connection_struct *conn)
+{
+	const struct loadparm_substitution *lp_sub =
+		loadparm_s3_global_substitution();
+	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_BUDGET_NS;
+	TALLOC_CTX *frame = NULL;
+	char *share = NULL;
+
+	if (!descriptors_any_parked()) {
+		return;
+	}
+	frame = talloc_stackframe();
+	share = lp_servicename(frame, lp_sub, SNUM(conn));
+	while (share != NULL && import_some(conn, share, 0, 0) &&
+	       clock_monotonic_ns() < deadline_ns) {
+		continue;
+	}
+	TALLOC_FREE(frame);
+}
+
+void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)
+{
+	TALLOC_CTX *frame = NULL;
+	struct file_id id = { 0 };
+
+	if (!is_clients_connection(conn) || !VALID_STAT(*st) ||
+	    !S_ISREG(st->st_ex_mode) ||
+	    !descriptors_maybe_parked(st->st_ex_dev, st->st_ex_ino)) {
+		return;
+	}
+	frame = talloc_stackframe();
+	id = vfs_file_id_from_sbuf(conn, st);
+	if (records_owner_died(&id)) {
+		(void)import_some(conn, NULL, st->st_ex_dev, st->st_ex_ino);
+	}
+	TALLOC_FREE(frame);
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "samba_compat.h"
+#include "records.h"
+#include "records_import.h"
+#include "timeouts.h"
+
+#undef DBGC_CLASS
+#define DBGC_CLASS DBGC_LOCKING
+
+/* One open on its way back. */
+struct import {
+	const struct records_import *in;
+	const struct wire_record *record;
+	TALLOC_CTX *mem_ctx;
+	struct file_id id;
+	struct smb_filename *name;
+	struct share_mode_lock *lck;
+	enum records_open_owner owner;
+	struct smbXsrv_open_global0 *global;
+	struct persistent_cookie cookie;
+};
+
+static const char *name_in_share(const struct connection_struct *conn,
+				 const char *path)
+{
+	size_t len = strlen(conn->connectpath);
+
+	if (strncmp(path, conn->connectpath, len) == 0 && path[len] == '/') {
+		return path + len + 1;
+	}
+	return path; /* it has been moved out of the share */
+}
+
+/* The share-mode record of the file, made if smbd has none. */
+static bool lock_file(struct import *im)
+{
+	struct timespec mtime = im->in->st.st_mtim;
+
+	im->lck = get_share_mode_lock(im->mem_ctx, im->id,
+				      im->in->conn->connectpath, im->name,
+				      &mtime);
+	return im->lck != NULL;
+}
+
+static uint16_t op_type_of(const struct wire_record *record)
+{
+	switch (record->oplock) {
+	case SMB2_OPLOCK_LEVEL_LEASE:
+		return LEASE_OPLOCK;
+	case SMB2_OPLOCK_LEVEL_BATCH:
+		return BATCH_OPLOCK|EXCLUSIVE_OPLOCK;
+	case SMB2_OPLOCK_LEVEL_EXCLUSIVE:
+		return EXCLUSIVE_OPLOCK;
+	case SMB2_OPLOCK_LEVEL_II:
+		return LEVEL_II_OPLOCK;
+	default:
+		return NO_OPLOCK;
+	}
+}
+
+static struct GUID guid_of(const uint8_t bytes[WIRE_GUID_SIZE])
+{
+	DATA_BLOB blob = data_blob_const(bytes, WIRE_GUID_SIZE);
+	struct GUID guid = { 0 };
+
+	(void)GUID_from_ndr_blob(&blob, &guid);
+	return guid;
+}
+
+/* The entry as it was, as far as persistd knows. */
+static struct share_mode_entry entry_from_record(struct import *im)
+{
+	const struct wire_record *r = im->record;
+	struct timespec opened = {
+		.tv_sec = r->opened_realtime_ns / 1000000000,
+		.tv_nsec = r->opened_realtime_ns % 1000000000,
+	};
+	struct share_mode_entry e = {
+		.op_type = op_type_of(r),
+		.client_guid = guid_of(r->client_guid),
+		.access_mask = r->access_mask,
+		.share_access = r->share_access,
+		.time = convert_timespec_to_timeval(opened),
+		.uid = r->uid,
+	};
+	char *path = talloc_asprintf(im->mem_ctx, "%s/%s",
+				     im->in->conn->connectpath,
+				     im->name->base_name);
+
+	if (path != NULL) {
+		(void)file_name_hash(im->in->conn, path, &e.name_hash);
+	}
+	if (r->lease_key != NULL) {
+		e.lease_key.data[0] = BVAL(r->lease_key, 0);
+		e.lease_key.data[1] = BVAL(r->lease_key, 8);
+	}
+	return e;
+}
+
+static struct server_id owner_then(const struct wire_record *record)
+{
+	return (struct server_id) {
+		.pid = record->server_id.pid,
+		.task_id = record->server_id.task_id,
+		.vnn = record->server_id.vnn,
+		.unique_id = record->server_id.unique_id,
+	};
+}
+
+struct conflict_state {
+	const struct share_mode_entry *mine;
+	uint32_t lease_state;
+	bool found;
+};
+
+static bool shares(uint32_t access, uint32_t share)
+{
+	return !((access & (FILE_READ_DATA|FILE_EXECUTE)) != 0 &&
+		 (share & FILE_SHARE_READ) == 0) &&
+	       !((access & (FILE_WRITE_DATA|FILE_APPEND_DATA)) != 0 &&
+		 (share & FILE_SHARE_WRITE) == 0) &&
+	       !((access & DELETE_ACCESS) != 0 &&
+		 (share & FILE_SHARE_DELETE) == 0);
+}
+
+/*
+ * What somebody opened after smbd had forgotten this open: would he have been
+ * let in, and if so, without a break below handle caching?
+ */
+static bool conflict_fn(struct share_mode_entry *e, bool *modified,
+			void *private_data)
+{
+	struct conflict_state *state = private_data;
+	const struct share_mode_entry *mine = state->mine;
+
+	if (server_id_is_disconnected(&e->pid) ||
+	    is_oplock_stat_open(e->access_mask) || !serverid_exists(&e->pid)) {
+		return false;
+	}
+	state->found = !shares(e->access_mask, mine->share_access) ||
+		       !shares(mine->access_mask, e->share_access) ||
+		       EXCLUSIVE_OPLOCK_TYPE(mine->op_type) ||
+		       (mine->op_type == LEASE_OPLOCK &&
+			(state->lease_state & SMB2_LEASE_WRITE) != 0);
+	return state->found;
+}
+
+static bool in_conflict(struct import *im, const struct share_mode_entry *e)
+{
+	struct conflict_state state = {
+		.mine = e,
+		.lease_state = im->record->lease_state,
+	};
+
+	return !share_mode_forall_entries(im->lck, conflict_fn, &state) ||
+	       state.found;
+}
+
+static bool restore_lease(struct import *im, const struct share_mode_entry *e)
+{
+	const struct wire_record *r = im->record;
+	NTSTATUS status = leases_db_get(&e->client_guid, &e->lease_key,
+					&im->id, NULL, NULL, NULL, NULL, NULL,
+					NULL);
+
+	if (!NT_STATUS_IS_OK(status)) {
+		status = leases_db_add(&e->client_guid, &e->lease_key, &im->id,
+				       r->lease_state, r->lease_version,
+				       r->lease_epoch,
+				       im->in->conn->connectpath,
+				       im->name->base_name,
+				       im->name->stream_name);
+	}
+	return NT_STATUS_IS_OK(status);
+}
+
+/* What a protected open remembers of the level that it has not while away. */
+static void save_level(struct import *im, const struct share_mode_entry *e)
+{
+	struct persistent_surrogate *saved = &im->cookie.surrogate;
+
+	if (im->owner == RECORDS_OPEN_DISCONNECTED && saved->pid != 0) {
+		saved->pid = im->in->surrogate;
+		return;
+	}
+	*saved = (struct persistent_surrogate) {
+		.pid = im->in->surrogate,
+		.op_type = e->op_type,
+	};
+	if (e->op_type != LEASE_OPLOCK) {
+		return;
+	}
+	if (im->owner == RECORDS_OPEN_MISSING) {
+		saved->lease_key = e->lease_key;
+		saved->lease_state = im->record->lease_state;
+		saved->lease_version = im->record->lease_version;
+		saved->lease_epoch = im->record->lease_epoch;
+	} else {
+		records_save_lease(&im->id, e, saved);
+	}
+}
+
+/* As disconnect.c leaves an entry: disconnected, or with its surrogate. */
+static bool put_entry(struct import *im, const struct share_mode_entry *from,
+		      bool is_new)
+{
+	uint64_t id = im->record->persistent_id;
+	struct server_id pid = records_no_owner().pid;
+	uint64_t share_file_id =
+		records_share_file_id(id, im->cookie.disconnects);
+	struct share_mode_entry e = *from;
+	bool ok = false;
+
+	if (im->in->surrogate != 0) {
+		save_level(im, from);
+		pid = records_surrogate(im->in->surrogate);
+		share_file_id = id;
+		e.op_type = NO_OPLOCK;
+	} else if (e.op_type == LEASE_OPLOCK && !restore_lease(im, &e)) {
+		return false;
+	}
+	ok = is_new ? records_add_entry(im->lck, &e, pid, UINT64_MAX,
+					share_file_id) :
+		      records_move_entry(im->lck, &e, pid, UINT64_MAX,
+					 share_file_id);
+	if (ok && im->in->surrogate != 0 && from->op_type == LEASE_OPLOCK) {
+		(void)remove_lease_if_stale(im->lck, &from->client_guid,
+					    &from->lease_key);
+	}
+	if (ok) {
+		records_note_open(im->lck, &e,
+				  im->in->surrogate != 0 ?
+					  0 : im->record->lease_state);
+	}
+	return ok;
+}
+
+static struct records_lock_owner lock_owner(const struct import *im)
+{
+	struct records_lock_owner owner = records_no_owner();
+
+	if (im->in->surrogate != 0) {
+		owner.pid = records_surrogate(im->in->surrogate);
+	}
+	return owner;
+}
+
+static bool add_locks(struct import *im)
+{
+	const struct wire_import *h = im->in->handle;
+	struct records_lock_owner owner = lock_owner(im);
+	struct lock_struct *locks = talloc_zero_array(
+		im->mem_ctx, struct lock_struct, h->num_locks + 1);
+	size_t i = 0;
+
+	if (locks == NULL) {
+		return false;
+	}
+	for (i = 0; i < h->num_locks; i++) {
+		locks[i].context.smblctx = im->record->persistent_id;
+		locks[i].context.tid = owner.tid;
+		locks[i].context.pid = owner.pid;
+		locks[i].fnum = owner.fnum;
+		locks[i].start = h->locks[i].start;
+		locks[i].size = h->locks[i].count;
+		locks[i].lock_type = h->locks[i].exclusive ? WRITE_LOCK :
+							     READ_LOCK;
+		locks[i].lock_flav = WINDOWS_LOCK;
+	}
+	return records_add_locks(&im->id, locks, h->num_locks);
+}
+
+static bool put_locks(struct import *im)
+{
+	struct records_lock_owner owner = lock_owner(im);
+	struct lock_struct *all = NULL;
+	size_t num = 0;
+	uint64_t id = im->record->persistent_id;
+	bool ok = false;
+
+	if (im->owner == RECORDS_OPEN_MISSING &&
+	    im->in->handle->num_locks > 0 &&
+	    records_count_locks(&im->id, id) == 0) {
+		ok = add_locks(im);
+	} else {
+		ok = records_move_locks(im->mem_ctx, &im->id, id, &owner,
+					&all, &num);
+	}
+	im->cookie.lock_count = records_count_locks(&im->id, id);
+	return ok;
+}
+
+/* Only what certainly happened may count as done. */
+static void put_lock_sequence(struct import *im)
+{
+	const struct records_lock_sequence *s = &im->in->sequence;
+	uint8_t *array = im->global->lock_sequence_array;
+	bool locked = false;
+
+	if (!s->known) {
+		return;
+	}
+	memcpy(array, s->array, RECORDS_LOCK_SEQUENCES);
+	locked = records_has_lock(&im->id, im->record->persistent_id,
+				  s->start, s->size);
+	if (locked == s->unlock && s->last < RECORDS_LOCK_SEQUENCES) {
+		array[s->last] = 0xFF;
+	}
+}
+
+/* vfs_default's own cookie, as far as persistd knows what was in it. */
+static bool make_stock_cookie(struct import *im, DATA_BLOB *blob)
+{
+	struct vfs_default_durable_cookie c = {
+		.allow_reconnect = true,
+		.id = im->id,
+		.servicepath = im->in->conn->connectpath,
+		.base_name = im->name->base_name,
+	};
+	SMB_STRUCT_STAT st = { .st_ex_nlink = 0 };
+
+	init_stat_ex_from_stat(&st, &im->in->st, false);
+	c.stat_info.st_ex_dev = st.st_ex_dev;
+	c.stat_info.st_ex_ino = st.st_ex_ino;
+	c.stat_info.st_ex_mode = st.st_ex_mode;
+	c.stat_info.st_ex_nlink = st.st_ex_nlink;
+	c.stat_info.st_ex_size = st.st_ex_size;
+	c.stat_info.st_ex_mtime = st.st_ex_mtime;
+	return NDR_ERR_CODE_IS_SUCCESS(ndr_push_struct_blob(
+		blob, im->mem_ctx, &c,
+		(ndr_push_flags_fn_t)ndr_push_vfs_default_durable_cookie));
+}
+
+/* smbd has no record: a new one with the old ids. */
+static bool make_open(struct import *im)
+{
+	const struct wire_record *r = im->record;
+	struct smbXsrv_open_global0 *g =
+		talloc_zero(im->mem_ctx, struct smbXsrv_open_global0);
+	struct persistent_cookie *c = &im->cookie;
+
+	if (g == NULL || !string_to_sid(&g->open_owner, r->owner_sid)) {
+		return false;
+	}
+	g->open_global_id = r->persistent_id;
+	g->open_persistent_id = r->persistent_id;
+	g->open_time = full_timespec_to_nt_time(&(struct timespec) {
+		.tv_sec = r->opened_realtime_ns / 1000000000,
+		.tv_nsec = r->opened_realtime_ns % 1000000000,
+	});
+	g->create_guid = guid_of(r->create_guid);
+	g->client_guid = guid_of(r->client_guid);
+	memset(g->lock_sequence_array, 0xFF, sizeof(g->lock_sequence_array));
+	im->global = g;
+
+	*c = (struct persistent_cookie) {
+		.durable_version = r->durable_version,
+		.create_options = r->create_options,
+	};
+	memcpy(c->cookie, r->cookie, sizeof(c->cookie));
+	return make_stock_cookie(im, &c->stock);
+}
+
+/* The record as it is, if it is this handle's. */
+static bool use_open(struct import *im)
+{
+	return cookie_pull(&im->global->backend_cookie, &im->cookie) &&
+	       memcmp(im->cookie.cookie, im->record->cookie,
+		      sizeof(im->cookie.cookie)) == 0;
+}
+
+static bool put_open(struct import *im)
+{
+	struct smbXsrv_open_global0 *g = im->global;
+	uint64_t gone_ns = im->in->handle->disconnected_realtime_ns;
+	NTSTATUS status;
+
+	im->cookie.timeout_ms = im->record->timeout_ms;
+	status = cookie_push(g, &im->cookie, &g->backend_cookie);
+	if (!NT_STATUS_IS_OK(status)) {
+		return false;
+	}
+	server_id_set_disconnected(&g->server_id);
+	g->disconnect_time = full_timespec_to_nt_time(&(struct timespec) {
+		.tv_sec = gone_ns / 1000000000,
+		.tv_nsec = gone_ns % 1000000000,
+	});
+	g->durable_timeout_msec = TIMEOUTS_LONGEST_MS;
+	g->durable = true;
+	return records_open_write(g);
+}
+
+/* The entry that the open has now, whoever owned it. */
+static bool find_entry(struct import *im, struct share_mode_entry *e)
+{
+	if (im->owner == RECORDS_OPEN_DISCONNECTED) {
+		return records_find_away(im->lck, im->record->persistent_id,
+					 &im->cookie, e);
+	}
+	return records_find_entry(im->lck, owner_then(im->record),
+				  im->record->share_file_id, e);
+}
+
+/* Disconnected, and protected by the very surrogate that it has now. */
+static bool in_order(const struct import *im)
+{
+	return im->owner == RECORDS_OPEN_DISCONNECTED &&
+	       im->cookie.surrogate.pid == im->in->surrogate;
+}
+
+static enum records_import_result put_back(struct import *im)
+{
+	struct share_mode_entry e = { 0 };
+	bool found = find_entry(im, &e);
+
+	if (found && in_order(im)) {
+		return RECORDS_IMPORT_DONE;
+	}
+	if (!found) {
+		e = entry_from_record(im);
+		if (im->owner != RECORDS_OPEN_MISSING || in_conflict(im, &e)) {
+			return RECORDS_IMPORT_SUPERSEDED;
+		}
+	}
+	if (im->owner != RECORDS_OPEN_DISCONNECTED) {
+		im->cookie.disconnects += 1;
+	}
+	if (strcmp(im->record->kind, "durable") != 0) {
+		im->cookie.kind = PERSISTENT_KIND_RESILIENT;
+	}
+	if (!put_entry(im, &e, !found) || !put_locks(im)) {
+		return RECORDS_IMPORT_FAILED;
+	}
+	put_lock_sequence(im);
+	return put_open(im) ? RECORDS_IMPORT_DONE : RECORDS_IMPORT_FAILED;
+}
+
+/* Under the file's share-mode lock, so that two children do not both do it. */
+static enum records_import_result import_locked(struct import *im)
+{
+	im->owner = records_open_read(im->mem_ctx, im->record->persistent_id,
+				      &im->global);
+	if (im->owner == RECORDS_OPEN_ALIVE) {
+		return RECORDS_IMPORT_HELD;
+	}
+	if (!(im->owner == RECORDS_OPEN_MISSING ? make_open(im) :
+						  use_open(im))) {
+		DBG_ERR("open 0x%08"PRIx64" cannot be brought back\n",
+			im->record->persistent_id);
+		return RECORDS_IMPORT_FAILED;
+	}
+	return put_back(im);
+}
+
+enum records_import_result records_import(const struct records_import *in)
+{
+	SMB_STRUCT_STAT st = { .st_ex_nlink = 0 };
+	struct import im = {
+		.in = in,
+		.record = &in->handle->record,
+		.mem_ctx = talloc_stackframe(),
+	};
+	enum records_import_result result = RECORDS_IMPORT_FAILED;
+
+	init_stat_ex_from_stat(&st, &in->st, false);
+	im.id = vfs_file_id_from_sbuf(in->conn, &st);
+	im.name = synthetic_smb_fname(
+		im.mem_ctx, name_in_share(in->conn, im.record->path), NULL,
+		NULL, 0, 0);
+	if (im.name != NULL && lock_file(&im)) {
+		result = import_locked(&im);
+		TALLOC_FREE(im.lck);
+	}
+	TALLOC_FREE(im.mem_ctx);
+	return result;
+}
+
+static bool dead_fn(struct share_mode_entry *e, bool *modified,
+		    void *private_data)
+{
+	bool *died = private_data;
+
+	*died = !server_id_is_disconnected(&e->pid) &&
+		!serverid_exists(&e->pid);
+	return *died;
+}
+
+bool records_owner_died(const struct file_id *id)
+{
+	struct share_mode_lock *lck =
+		fetch_share_mode_unlocked(talloc_tos(), *id);
+	bool died = false;
+
+	if (lck != NULL) {
+		(void)share_mode_forall_entries(lck, dead_fn, &died);
+		TALLOC_FREE(lck);
+	}
+	return died;
+}

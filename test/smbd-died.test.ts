@@ -4,7 +4,6 @@ import { strict as assert } from 'node:assert';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS } from './lib/dev-samba.js';
 import {
-  acknowledgeBreaks,
   type Held,
   hold,
   isKeptDescription,
@@ -113,10 +112,7 @@ for (const [death, die] of Object.entries(deaths)) {
         'SHARING_VIOLATION',
       );
       const reader = await other.open(name, { access: Access.READ_DATA }).ok();
-      assert.equal(
-        await reader.lock(RANGE, { shared: true }).code(),
-        'LOCK_NOT_GRANTED',
-      );
+      assert.equal(await reader.lock(RANGE, { shared: true }).code(), 'LOCK_NOT_GRANTED');
       await reader.close().ok();
       const again = await resume(samba, held);
       await again.open.unlock(RANGE).ok();
@@ -169,23 +165,31 @@ for (const [death, die] of Object.entries(deaths)) {
 }
 
 test('a sibling that has the file open keeps its own, and the other comes back', async () => {
-  const sharing = { share: Share.ALL };
-  const options = {
-    ...optionsOf(DURABLE_KINDS['v2, lease v2'], { state: LeaseState.RH }),
-    ...sharing,
-  };
+  const kind = DURABLE_KINDS['v2, lease v2'];
+  const options = { ...optionsOf(kind, { state: LeaseState.RH }), share: Share.ALL };
   const [held, pid] = await childOf(() => hold(samba, 'durable', options));
   const sibling = await samba.connect('durable');
-  acknowledgeBreaks(sibling);
-  const open = await sibling.open(held.name, { ...sharing, access: Access.READ_DATA }).ok();
-  await open.lock(RANGE, { shared: true }).ok();
+  const open = await sibling.open(held.name, { share: Share.ALL, access: Access.READ_DATA }).ok();
   await killChild(pid, held.client);
   const again = await resume(samba, held);
-  assert.equal(again.open.granted.lease?.state, held.open.granted.lease?.state);
+  assert.equal(again.open.granted.lease?.state, LeaseState.RH);
+  assert.ok(isKeptDescription(samba, held.path));
+  await open.lock(RANGE, { shared: true }).ok();
   assert.equal(await again.open.lock(RANGE).code(), 'LOCK_NOT_GRANTED');
-  await open.unlock(RANGE).ok();
   await open.close().ok();
+  await again.open.lock(RANGE).ok();
   await again.open.close().ok();
+  await samba.nothingLeft();
+});
+
+test('a break that the dead child had sent on ends with it, and so does the wait for it', async () => {
+  const [held, pid] = await childOf(() => hold(samba, 'durable'));
+  const broken = new Promise<void>((resolve) => held.client.on('leaseBreak', () => resolve()));
+  const sibling = await samba.connect('durable');
+  const opening = sibling.open(held.name).ok();
+  await broken;
+  await killChild(pid, held.client);
+  await (await opening).close().ok();
   await samba.nothingLeft();
 });
 

@@ -20,6 +20,7 @@ static struct keeper_channel {
 	struct tevent_context *ev;
 	struct tevent_fd *readable;
 	struct tevent_timer *retry_timer;
+	struct tevent_timer *died_timer;
 	uint32_t seq;
 	uint64_t no_attempt_until_ns;
 	uint64_t no_waiting_until_ns;
@@ -299,7 +300,23 @@ static bool packet_status(const struct packet *p, int *status)
 	return true;
 }
 
-/* A packet that nobody waits for: a refusal, or an answer given up. */
+static void died(struct tevent_context *ev, struct tevent_timer *te,
+		 struct timeval now, void *private_data)
+{
+	keeper.died_timer = NULL;
+	keeper.callbacks->died();
+}
+
+/* It may come in the middle of anything; it is dealt with between requests. */
+static void schedule_died(void)
+{
+	if (keeper.died_timer == NULL) {
+		keeper.died_timer = tevent_add_timer(
+			keeper.ev, keeper.ev, timeval_zero(), died, NULL);
+	}
+}
+
+/* A packet that nobody waits for: a refusal, news, or an answer given up. */
 static void handle_unasked(const struct packet *p, int fd)
 {
 	int status = 0;
@@ -309,6 +326,9 @@ static void handle_unasked(const struct packet *p, int fd)
 	}
 	if (p->header.type == KEEPER_REFUSED && packet_status(p, &status)) {
 		keeper.callbacks->refused(p->header.cookie, status);
+	}
+	if (p->header.type == KEEPER_DIED) {
+		schedule_died();
 	}
 }
 
@@ -482,7 +502,17 @@ bool descriptors_maybe_parked(uint64_t dev, uint64_t ino)
 	return index_counts(keeper_index_slot(dev, ino));
 }
 
-bool descriptors_any_parked(void)
+bool descriptors_maybe_kept(uint64_t dev, uint64_t ino)
 {
-	return index_counts(KEEPER_INDEX_TOTAL);
+	return index_counts(KEEPER_INDEX_KEPT + keeper_index_slot(dev, ino));
+}
+
+bool descriptors_any_away(void)
+{
+	return index_counts(KEEPER_INDEX_AWAY);
+}
+
+bool descriptors_any_orphaned(void)
+{
+	return index_counts(KEEPER_INDEX_ORPHANED);
 }

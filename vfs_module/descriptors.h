@@ -15,6 +15,8 @@ struct descriptors_callbacks {
 	void (*refused)(const uint8_t *cookie, int status);
 	/* There is a new keeper: deposit again what is still open. */
 	void (*redeposit)(void);
+	/* Another smbd child has died, and left handles. */
+	void (*died)(void);
 };
 
 /* Remembers where the keeper is; connects when something is to be said. */
@@ -34,13 +36,15 @@ bool descriptors_ready(void);
 bool descriptors_deposit(const uint8_t *cookie, int fd,
 			 const void *record, size_t record_len);
 
-/* We close our copy, the client may come back. False: the keeper has none. */
+/*
+ * Our copy is closed, the client may come back. False: the keeper has none.
+ * Also for one whose smbd child has died.
+ */
 bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns);
 
 /*
  * The same, and the keeper makes a surrogate: the pid of a thread that exists
- * as long as the descriptor is parked. Also for one whose smbd child has died,
- * or that has its surrogate already.
+ * as long as the descriptor is parked. One that has its surrogate keeps it.
  */
 bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
 				uint64_t *surrogate);
@@ -79,7 +83,13 @@ bool descriptors_drop(const uint8_t *cookie);
  */
 bool descriptors_maybe_parked(uint64_t dev, uint64_t ino);
 
-/* Whether any descriptor is parked at all: a memory read. */
-bool descriptors_any_parked(void);
+/* The same for any kept descriptor of the file. */
+bool descriptors_maybe_kept(uint64_t dev, uint64_t ino);
+
+/* Whether any descriptor is parked or orphaned. */
+bool descriptors_any_away(void);
+
+/* Whether smbd children have died and left handles that nobody imported. */
+bool descriptors_any_orphaned(void);
 
 #endif

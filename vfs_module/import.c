@@ -11,10 +11,10 @@
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
 
-/* Of each answer. */
+/* For each question to the keeper, and of one open. */
 #define IMPORT_ANSWER_NS (200 * CLOCK_NS_PER_MS)
 
-/* Of a tree connect; what is left then, the next one does. */
+/* Of a tree connect, where handles are known to be missing. */
 #define IMPORT_BUDGET_NS (5 * CLOCK_NS_PER_S)
 
 static void tell(const struct wire_record *record, const char *failure)
@@ -51,9 +51,14 @@ static bool ask_keeper(const struct wire_import *handle, uint64_t deadline_ns,
 	}
 	close(fd);
 	in->sequence = lock_sequence_read(&note);
-	return *failure != NULL || !handle->protected ||
-	       descriptors_park_protected(r->cookie, deadline_ns,
-					  &in->surrogate);
+	if (*failure != NULL) {
+		return true;
+	}
+	if (handle->protected) {
+		return descriptors_park_protected(r->cookie, deadline_ns,
+						  &in->surrogate);
+	}
+	return descriptors_park(r->cookie, deadline_ns);
 }
 
 static const char *failure_of(enum records_import_result result)
@@ -76,28 +81,38 @@ static bool import_one(struct connection_struct *conn,
 {
 	struct records_import in = { .conn = conn, .handle = handle };
 	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
+	enum records_import_result result = RECORDS_IMPORT_FAILED;
 	const char *failure = NULL;
 
 	if (!ask_keeper(handle, deadline_ns, &in, &failure)) {
 		return false;
 	}
 	if (failure == NULL) {
-		failure = failure_of(records_import(&in));
+		result = records_import(&in);
+		failure = failure_of(result);
 	}
-	tell(&handle->record, failure);
+	/* about one that a living child still has, that child tells */
+	if (result != RECORDS_IMPORT_HELD) {
+		tell(&handle->record, failure);
+	}
 	return true;
 }
 
-/* Returns whether there are more, and it was of use. */
-static bool import_some(struct connection_struct *conn, const char *share,
-			uint64_t dev, uint64_t ino)
+enum imported {
+	IMPORTED_ALL,
+	IMPORTED_SOME,   /* there are more */
+	IMPORTED_NOTHING, /* persistd or the keeper is away */
+};
+
+static enum imported import_some(struct connection_struct *conn,
+				 const char *share, uint64_t dev, uint64_t ino,
+				 uint64_t deadline_ns)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
 	uint64_t seq = link_next_seq();
 	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
 	msgpack_sbuffer question = { 0 };
-	bool more = false;
-	size_t told = 0;
+	enum imported result = IMPORTED_NOTHING;
+	size_t done = 0;
 	size_t i = 0;
 
 	msgpack_sbuffer_init(&question);
@@ -106,50 +121,67 @@ static bool import_some(struct connection_struct *conn, const char *share,
 	if (link_ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS,
 		     &reply)) {
 		for (i = 0; i < reply.imports->count; i++) {
-			told += import_one(conn, &reply.imports->handles[i]);
+			done += import_one(conn, &reply.imports->handles[i]);
 		}
-		more = reply.imports->more && told > 0;
+		if (done == reply.imports->count) {
+			result = reply.imports->more ? IMPORTED_SOME :
+						       IMPORTED_ALL;
+		}
 		wire_reply_free(&reply);
 		link_flush();
 	}
 	msgpack_sbuffer_destroy(&question);
-	return more;
+	return result;
+}
+
+static void import_all(struct connection_struct *conn, const char *share)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_BUDGET_NS;
+	enum imported result = IMPORTED_SOME;
+
+	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
+		result = import_some(conn, share, 0, 0, deadline_ns);
+	}
+	if (result == IMPORTED_ALL) {
+		records_set_complete(share);
+	} else {
+		DBG_ERR("share %s: handles that clients may come back to are "
+			"not in smbd's records, since persistd or fdkeeper "
+			"does not answer; whoever opens their files gets "
+			"them\n", share);
+	}
 }
 
 void import_share(struct connection_struct *conn)
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
-	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_BUDGET_NS;
-	TALLOC_CTX *frame = NULL;
-	char *share = NULL;
+	TALLOC_CTX *frame = talloc_stackframe();
+	char *share = lp_servicename(frame, lp_sub, SNUM(conn));
 
-	if (!descriptors_any_parked()) {
-		return;
-	}
-	frame = talloc_stackframe();
-	share = lp_servicename(frame, lp_sub, SNUM(conn));
-	while (share != NULL && import_some(conn, share, 0, 0) &&
-	       clock_monotonic_ns() < deadline_ns) {
-		continue;
+	if (share != NULL && descriptors_any_away() &&
+	    (descriptors_any_orphaned() || !records_are_complete(share))) {
+		import_all(conn, share);
 	}
 	TALLOC_FREE(frame);
 }
 
 void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)
 {
+	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
 	TALLOC_CTX *frame = NULL;
 	struct file_id id = { 0 };
 
 	if (!is_clients_connection(conn) || !VALID_STAT(*st) ||
 	    !S_ISREG(st->st_ex_mode) ||
-	    !descriptors_maybe_parked(st->st_ex_dev, st->st_ex_ino)) {
+	    !descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino)) {
 		return;
 	}
 	frame = talloc_stackframe();
 	id = vfs_file_id_from_sbuf(conn, st);
 	if (records_owner_died(&id)) {
-		(void)import_some(conn, NULL, st->st_ex_dev, st->st_ex_ino);
+		(void)import_some(conn, NULL, st->st_ex_dev, st->st_ex_ino,
+				  deadline_ns);
 	}
 	TALLOC_FREE(frame);
 }

@@ -6,12 +6,15 @@
 #ifndef PERSISTENT_IMPORT_H
 #define PERSISTENT_IMPORT_H
 
-/* All of the share that a client connects to. As root. */
+/*
+ * All of a share, at the connect of a client or when a sibling has died. As
+ * root. Waits only if handles may be missing, and then no longer than 5 s.
+ */
 void import_share(struct connection_struct *conn);
 
 /*
  * Those of one file that is about to be opened or locked, if an smbd child that
- * had it open is dead. A memory read where no handle is away.
+ * had it open is dead. A memory read where the file has no handle.
  */
 void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st);
 

@@ -189,6 +189,13 @@ bool records_has_lock(const struct file_id *id, uint64_t persistent_id,
  */
 const uint8_t *records_epoch(void);
 
+/*
+ * Whether all handles of a share that are away are in these databases, apart
+ * from those of smbd children that died since.
+ */
+bool records_are_complete(const char *share);
+void records_set_complete(const char *share);
+
 /* What smbd's record of an open says of its owner. */
 enum records_open_owner {
 	RECORDS_OPEN_MISSING,

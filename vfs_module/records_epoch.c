@@ -14,14 +14,27 @@
  * the last client was gone for a while, only means that handles are looked for
  * that are still there.)
  */
-static bool read_or_make(struct db_context *db, uint8_t epoch[EPOCH_SIZE])
+static struct db_context *epoch_db(void)
 {
-	static const char name[] = "epoch";
+	static struct db_context *db = NULL;
+
+	if (db == NULL) {
+		db = records_open_db("persistent_epoch.tdb", 0, 0, 0600,
+				     DBWRAP_LOCK_ORDER_4);
+	}
+	return db;
+}
+
+static bool read_or_make(uint8_t epoch[EPOCH_SIZE])
+{
+	struct db_context *db = epoch_db();
 	TDB_DATA value = { .dptr = NULL };
 	struct db_record *rec = NULL;
 	bool ok = true;
 
-	rec = dbwrap_fetch_locked(db, db, string_term_tdb_data(name));
+	if (db != NULL) {
+		rec = dbwrap_fetch_locked(db, db, string_tdb_data("epoch"));
+	}
 	if (rec == NULL) {
 		return false;
 	}
@@ -41,16 +54,43 @@ const uint8_t *records_epoch(void)
 {
 	static uint8_t epoch[EPOCH_SIZE];
 	static bool known;
-	struct db_context *db = NULL;
 
 	if (!known) {
 		known = true;
-		db = records_open_db("persistent_epoch.tdb", 0, 0, 0600,
-				     DBWRAP_LOCK_ORDER_1);
-		if (db == NULL || !read_or_make(db, epoch)) {
-			/* one of its own: all is imported at each connect */
+		if (!read_or_make(epoch)) {
+			/* one of this process: all is imported at a connect */
 			generate_random_buffer(epoch, EPOCH_SIZE);
 		}
 	}
 	return epoch;
+}
+
+static char *complete_key(TALLOC_CTX *mem_ctx, const char *share)
+{
+	return talloc_asprintf(mem_ctx, "complete/%s", share);
+}
+
+bool records_are_complete(const char *share)
+{
+	struct db_context *db = epoch_db();
+	char *key = complete_key(talloc_tos(), share);
+	bool complete = db != NULL && key != NULL &&
+			dbwrap_exists(db, string_tdb_data(key));
+
+	TALLOC_FREE(key);
+	return complete;
+}
+
+void records_set_complete(const char *share)
+{
+	static uint8_t yes = 1;
+	struct db_context *db = epoch_db();
+	char *key = complete_key(talloc_tos(), share);
+
+	if (db != NULL && key != NULL) {
+		(void)dbwrap_store(db, string_tdb_data(key),
+				   make_tdb_data(&yes, sizeof(yes)),
+				   TDB_REPLACE);
+	}
+	TALLOC_FREE(key);
 }

@@ -159,10 +159,20 @@ static bool in_conflict(struct import *im, const struct share_mode_entry *e)
 static bool restore_lease(struct import *im, const struct share_mode_entry *e)
 {
 	const struct wire_record *r = im->record;
+	bool breaking = false;
+	uint32_t broken = 0;
+	uint16_t version = 0;
+	uint16_t epoch = 0;
 	NTSTATUS status = leases_db_get(&e->client_guid, &e->lease_key,
-					&im->id, NULL, NULL, NULL, NULL, NULL,
-					NULL);
+					&im->id, NULL, &breaking, NULL,
+					&broken, &version, &epoch);
 
+	if (NT_STATUS_IS_OK(status) && breaking) {
+		/* nobody can acknowledge it any more: it is broken */
+		return NT_STATUS_IS_OK(leases_db_set(
+			&e->client_guid, &e->lease_key, broken, false, 0, 0,
+			version, epoch));
+	}
 	if (!NT_STATUS_IS_OK(status)) {
 		status = leases_db_add(&e->client_guid, &e->lease_key, &im->id,
 				       r->lease_state, r->lease_version,
@@ -190,13 +200,12 @@ static void save_level(struct import *im, const struct share_mode_entry *e)
 	if (e->op_type != LEASE_OPLOCK) {
 		return;
 	}
-	if (im->owner == RECORDS_OPEN_MISSING) {
-		saved->lease_key = e->lease_key;
+	records_save_lease(&im->id, e, saved);
+	if (saved->lease_state == 0) {
+		/* smbd has no record of it (any more) */
 		saved->lease_state = im->record->lease_state;
 		saved->lease_version = im->record->lease_version;
 		saved->lease_epoch = im->record->lease_epoch;
-	} else {
-		records_save_lease(&im->id, e, saved);
 	}
 }
 
@@ -390,6 +399,28 @@ static bool put_open(struct import *im)
 	return records_open_write(g);
 }
 
+/* Its smbd child may have died in the middle of a disconnect. */
+static bool find_half_gone(struct import *im, struct share_mode_entry *e)
+{
+	uint64_t id = im->record->persistent_id;
+	struct share_mode_entry before = { 0 };
+
+	if (records_find_disconnected(im->lck, id, im->cookie.disconnects + 1,
+				      e)) {
+		return true;
+	}
+	if (im->in->surrogate == 0 ||
+	    !records_find_entry(im->lck, records_surrogate(im->in->surrogate),
+				id, e)) {
+		return false;
+	}
+	before = entry_from_record(im);
+	e->op_type = before.op_type;
+	e->lease_key = before.lease_key;
+	e->client_guid = before.client_guid;
+	return true;
+}
+
 /* The entry that the open has now, whoever owned it. */
 static bool find_entry(struct import *im, struct share_mode_entry *e)
 {
@@ -398,7 +429,8 @@ static bool find_entry(struct import *im, struct share_mode_entry *e)
 					 &im->cookie, e);
 	}
 	return records_find_entry(im->lck, owner_then(im->record),
-				  im->record->share_file_id, e);
+				  im->record->share_file_id, e) ||
+	       find_half_gone(im, e);
 }
 
 /* Disconnected, and protected by the very surrogate that it has now. */
@@ -432,6 +464,8 @@ static enum records_import_result put_back(struct import *im)
 		return RECORDS_IMPORT_FAILED;
 	}
 	put_lock_sequence(im);
+	/* who waits for the dead one to give way waits no longer */
+	share_mode_wakeup_waiters(im->id);
 	return put_open(im) ? RECORDS_IMPORT_DONE : RECORDS_IMPORT_FAILED;
 }
 

@@ -43,7 +43,28 @@ static const struct link_callbacks link_callbacks = {
 	.resync = handles_resync,
 };
 
+/* An smbd child serves one client. */
+static struct smbd_server_connection *client_sconn;
+
+static bool has_module(const struct connection_struct *conn);
+
+/* What it held on the shares of this child's client comes back at once. */
+static void sibling_died(void)
+{
+	struct connection_struct *conn = NULL;
+
+	become_root();
+	for (conn = client_sconn->connections; conn != NULL;
+	     conn = conn->next) {
+		if (has_module(conn)) {
+			import_share(conn);
+		}
+	}
+	unbecome_root();
+}
+
 static const struct descriptors_callbacks descriptors_callbacks = {
+	.died = sibling_died,
 	.refused = handles_refused,
 	.redeposit = handles_redeposit,
 };
@@ -61,6 +82,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 	if (!is_clients_connection(vfs->conn)) {
 		return SMB_VFS_NEXT_FS_CAPABILITIES(vfs, res);
 	}
+	client_sconn = sconn;
 	run_dir = lp_parm_const_string(GLOBAL_SECTION_SNUM, "persistent",
 				       "socket directory", DEFAULT_RUN_DIR);
 	descriptors_open(sconn->ev_ctx, run_dir, &descriptors_callbacks);
@@ -500,6 +522,16 @@ static struct vfs_fn_pointers persistent_fns = {
 	.renameat_fn = persistent_renameat,
 	.unlinkat_fn = persistent_unlinkat,
 };
+
+static bool has_module(const struct connection_struct *conn)
+{
+	const struct vfs_handle_struct *vfs = conn->vfs_handles;
+
+	while (vfs != NULL && vfs->fns != &persistent_fns) {
+		vfs = vfs->next;
+	}
+	return vfs != NULL;
+}
 
 NTSTATUS samba_init_module(TALLOC_CTX *ctx);
 

@@ -146,8 +146,7 @@ static int park(struct peer *peer, struct kept *kept, uint8_t how)
 	if (kept == NULL) {
 		return -ENOENT;
 	}
-	if (held_by_another(peer, kept) ||
-	    (!owns(peer, kept) && how != KEEPER_PARK_PROTECT)) {
+	if (held_by_another(peer, kept)) {
 		return -EPERM;
 	}
 	if (how > KEEPER_PARK_PROTECT) {
@@ -162,7 +161,7 @@ static int park(struct peer *peer, struct kept *kept, uint8_t how)
 	if (owns(peer, kept)) {
 		table_release(&keeper->table, kept, KEEPER_PARKED);
 	} else {
-		kept_is_parked(kept);
+		table_park_abandoned(&keeper->table, kept);
 	}
 	report_change(keeper, kept);
 	return 0;

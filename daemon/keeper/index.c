@@ -43,22 +43,18 @@ int index_create(struct index *index)
 		(void)munmap(mapped, INDEX_SIZE);
 		goto out;
 	}
-	index->slots = mapped;
+	index->words = mapped;
 out:
 	(void)close(fd);
 	return result;
 }
 
-void index_count_up(struct index *index, uint32_t slot)
+void index_count_up(struct index *index, uint32_t word)
 {
-	(void)__atomic_add_fetch(&index->slots[slot], 1, __ATOMIC_RELEASE);
-	(void)__atomic_add_fetch(&index->slots[KEEPER_INDEX_TOTAL], 1,
-				 __ATOMIC_RELEASE);
+	(void)__atomic_add_fetch(&index->words[word], 1, __ATOMIC_RELEASE);
 }
 
-void index_count_down(struct index *index, uint32_t slot)
+void index_count_down(struct index *index, uint32_t word)
 {
-	(void)__atomic_sub_fetch(&index->slots[slot], 1, __ATOMIC_RELEASE);
-	(void)__atomic_sub_fetch(&index->slots[KEEPER_INDEX_TOTAL], 1,
-				 __ATOMIC_RELEASE);
+	(void)__atomic_sub_fetch(&index->words[word], 1, __ATOMIC_RELEASE);
 }

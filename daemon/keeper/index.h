@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * keeper.index: which files have a parked or orphaned descriptor. smbd reads
- * it on every open, without a system call, to learn that it need not ask.
+ * keeper.index: which files have a parked or orphaned descriptor, which any.
+ * smbd reads it on every open, without a system call, to learn that it need
+ * not ask.
  */
 #ifndef KEEPER_INDEX_H
 #define KEEPER_INDEX_H
@@ -9,7 +10,7 @@
 #include <stdint.h>
 
 struct index {
-	uint32_t *slots;
+	uint32_t *words;
 };
 
 /*
@@ -18,7 +19,7 @@ struct index {
  */
 int index_create(struct index *index);
 
-void index_count_up(struct index *index, uint32_t slot);
-void index_count_down(struct index *index, uint32_t slot);
+void index_count_up(struct index *index, uint32_t word);
+void index_count_down(struct index *index, uint32_t word);
 
 #endif

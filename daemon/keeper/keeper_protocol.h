@@ -37,12 +37,15 @@
 #define KEEPER_INDEX_NAME "keeper.index"
 
 /*
- * The number of u32 slots in keeper.index; one more word behind them counts all
- * parked and orphaned descriptors.
+ * The u32 words of keeper.index: slots that count the parked and orphaned
+ * descriptors of files, as many that count all kept ones; one word that counts
+ * all parked and orphaned ones, and one for the orphaned ones alone.
  */
 #define KEEPER_INDEX_SLOTS 16384
-#define KEEPER_INDEX_TOTAL KEEPER_INDEX_SLOTS
-#define KEEPER_INDEX_WORDS (KEEPER_INDEX_SLOTS + 1)
+#define KEEPER_INDEX_KEPT KEEPER_INDEX_SLOTS
+#define KEEPER_INDEX_AWAY (2 * KEEPER_INDEX_SLOTS)
+#define KEEPER_INDEX_ORPHANED (2 * KEEPER_INDEX_SLOTS + 1)
+#define KEEPER_INDEX_WORDS (2 * KEEPER_INDEX_SLOTS + 2)
 
 #define KEEPER_REPLY 0x8000
 
@@ -58,6 +61,8 @@ enum keeper_type {
 	KEEPER_NOTE = 8,
 	/* keeper to smbd child; the only answer that a DEPOSIT ever gets */
 	KEEPER_REFUSED = KEEPER_REPLY | KEEPER_DEPOSIT,
+	/* keeper to smbd child, unasked: another one has died */
+	KEEPER_DIED = KEEPER_REPLY | 9,
 	/* persistd to keeper */
 	KEEPER_CONTROL_LIST = 32,
 	KEEPER_CONTROL_DROP = 33,

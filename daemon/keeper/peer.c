@@ -87,6 +87,26 @@ void peer_status(struct peer *peer, const struct packet *packet,
 	peer_reply(peer, peer_begin_reply(packet, status), 0, -1);
 }
 
+/* What its handles left in smbd's records, the living ones put right. */
+static void tell_others(const struct peer *gone)
+{
+	const struct keeper_header died = {
+		.magic = KEEPER_MAGIC,
+		.version = KEEPER_VERSION,
+		.type = KEEPER_DIED,
+	};
+	struct link *link = NULL;
+
+	for (link = peers.next; link != &peers; link = link->next) {
+		struct peer *peer = link_owner(link, struct peer, in_peers);
+
+		if (peer != gone && peer->unsent == NULL) {
+			(void)packet_send(peer->source.fd, &died,
+					  sizeof(died), -1);
+		}
+	}
+}
+
 static void peer_gone(struct peer *peer)
 {
 	struct keeper *keeper = peer->keeper;
@@ -103,6 +123,7 @@ static void peer_gone(struct peer *peer)
 	if (orphaned > 0) {
 		log_line("smbd child %d is gone; %u of its descriptors are "
 			 "orphaned", (int)peer->pid, orphaned);
+		tell_others(peer);
 	}
 	forget_unsent(peer);
 	link_remove(&peer->in_nap);

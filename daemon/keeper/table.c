@@ -53,9 +53,22 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void kept_enter(struct kept *kept, enum keeper_state state)
+static void set_state(struct table *table, struct kept *kept,
+		      enum keeper_state state)
 {
+	if (kept->state == KEEPER_ORPHANED) {
+		index_count_down(table->index, KEEPER_INDEX_ORPHANED);
+	}
 	kept->state = state;
+	if (state == KEEPER_ORPHANED) {
+		index_count_up(table->index, KEEPER_INDEX_ORPHANED);
+	}
+}
+
+static void kept_enter(struct table *table, struct kept *kept,
+		       enum keeper_state state)
+{
+	set_state(table, kept, state);
 	kept->since_monotonic_ns = now_ns(CLOCK_MONOTONIC);
 	kept->since_realtime_ns = now_ns(CLOCK_REALTIME);
 }
@@ -68,6 +81,20 @@ static void leave_file(struct table *table, struct kept *kept)
 	link_remove(&kept->in_file);
 	index_count_down(table->index,
 			 keeper_index_slot(kept->dev, kept->ino));
+	index_count_down(table->index, KEEPER_INDEX_AWAY);
+}
+
+static uint32_t kept_word(const struct kept *kept)
+{
+	return KEEPER_INDEX_KEPT + keeper_index_slot(kept->dev, kept->ino);
+}
+
+static void take_file(struct table *table, struct kept *kept,
+		      const struct stat *st)
+{
+	kept->dev = st->st_dev;
+	kept->ino = st->st_ino;
+	index_count_up(table->index, kept_word(kept));
 }
 
 static void end_surrogate(struct kept *kept)
@@ -103,9 +130,8 @@ int table_insert(struct table *table, const uint8_t *cookie, int fd,
 	}
 	memcpy(kept->cookie, cookie, KEEPER_COOKIE_SIZE);
 	kept->fd = fd;
-	kept->dev = st.st_dev;
-	kept->ino = st.st_ino;
-	kept_enter(kept, KEEPER_HELD);
+	take_file(table, kept, &st);
+	kept_enter(table, kept, KEEPER_HELD);
 	link_init(&kept->report);
 	link_init(&kept->in_owner);
 	link_init(&kept->in_file);
@@ -126,10 +152,10 @@ int table_replace_fd(struct table *table, struct kept *kept, int fd)
 		return -errno;
 	}
 	leave_file(table, kept);
+	index_count_down(table->index, kept_word(kept));
 	(void)close(kept->fd);
 	kept->fd = fd;
-	kept->dev = st.st_dev;
-	kept->ino = st.st_ino;
+	take_file(table, kept, &st);
 	return 0;
 }
 
@@ -162,9 +188,9 @@ int kept_set_note(struct kept *kept, const void *note, uint16_t length)
 	return replace_bytes(&kept->note, &kept->note_length, note, length);
 }
 
-void kept_is_parked(struct kept *kept)
+void table_park_abandoned(struct table *table, struct kept *kept)
 {
-	kept->state = KEEPER_PARKED;
+	set_state(table, kept, KEEPER_PARKED);
 }
 
 void table_remove(struct table *table, struct kept *kept)
@@ -177,6 +203,8 @@ void table_remove(struct table *table, struct kept *kept)
 	*link = kept->next_in_bucket;
 	table->count--;
 	leave_file(table, kept);
+	index_count_down(table->index, kept_word(kept));
+	set_state(table, kept, KEEPER_HELD);
 	link_remove(&kept->in_table);
 	link_remove(&kept->in_owner);
 	link_remove(&kept->report);
@@ -197,7 +225,7 @@ void table_hold(struct table *table, struct kept *kept, struct link *owner,
 	link_append(owner, &kept->in_owner);
 	kept->owner = owner;
 	kept->owner_pid = owner_pid;
-	kept_enter(kept, KEEPER_HELD);
+	kept_enter(table, kept, KEEPER_HELD);
 }
 
 void table_release(struct table *table, struct kept *kept,
@@ -207,9 +235,10 @@ void table_release(struct table *table, struct kept *kept,
 
 	link_remove(&kept->in_owner);
 	kept->owner = NULL;
-	kept_enter(kept, state);
+	kept_enter(table, kept, state);
 	link_append(&table->files[slot], &kept->in_file);
 	index_count_up(table->index, slot);
+	index_count_up(table->index, KEEPER_INDEX_AWAY);
 }
 
 uint32_t table_query(const struct table *table, uint64_t dev, uint64_t ino,

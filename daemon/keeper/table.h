@@ -73,12 +73,6 @@ int table_replace_fd(struct table *table, struct kept *kept, int fd);
 int kept_set_record(struct kept *kept, const void *record, uint16_t length);
 int kept_set_note(struct kept *kept, const void *note, uint16_t length);
 
-/*
- * One that is orphaned counts as parked from now on: its smbd child's records
- * have been put right.
- */
-void kept_is_parked(struct kept *kept);
-
 struct kept *table_find(const struct table *table, const uint8_t *cookie);
 
 /* Take it out and close the descriptor. */
@@ -90,6 +84,12 @@ void table_hold(struct table *table, struct kept *kept, struct link *owner,
 /* `state` is KEEPER_PARKED or KEEPER_ORPHANED. */
 void table_release(struct table *table, struct kept *kept,
 		   enum keeper_state state);
+
+/*
+ * One that nobody holds counts as parked from now on: what its smbd child left
+ * in smbd's records has been put right.
+ */
+void table_park_abandoned(struct table *table, struct kept *kept);
 
 /*
  * The cookies of the parked and orphaned descriptors of a file, at most

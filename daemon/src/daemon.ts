@@ -9,7 +9,7 @@ import { now, readBootId } from './clock.js';
 import { Complaints } from './complaints.js';
 import { Core, type Displaced } from './core/core.js';
 import type { Effect } from './core/effects.js';
-import type { Handle } from './core/handle.js';
+import { type Handle, NS_PER_MS } from './core/handle.js';
 import { adminEndpoint } from './endpoints/admin.js';
 import type { RouterEndpoint } from './endpoints/router.js';
 import { smbdEndpoint } from './endpoints/smbd.js';
@@ -18,8 +18,11 @@ import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
 import { LmdbStore } from './store/lmdb-store.js';
+import type { ImportBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 10_000;
+/** Less than what the module waits for an answer. */
+const ORPHANS_WAIT_NS = 100n * NS_PER_MS;
 
 export interface DaemonOptions {
   readonly runDirectory: string;
@@ -116,12 +119,27 @@ export class Daemon {
       arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
       import: async (wanted) => {
-        // as in #displace()
-        await this.#keeper.info();
-        return this.#core.import(now(), wanted);
+        await this.#orphansSeen(wanted);
+        const { imports, effects } = this.#core.import(now(), wanted);
+        await this.#perform(effects);
+        return imports;
       },
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
     });
+  }
+
+  /** Until the keeper has told of every smbd child that is dead, or a bounded while has passed. */
+  async #orphansSeen({ share, dev, ino }: ImportBody): Promise<void> {
+    const { table } = this.#core;
+    const end = now().monotonicNs + ORPHANS_WAIT_NS;
+    const isMissing = ({ state, retained, record }: Handle) =>
+      state.name === 'connected' && retained && !isAlive(record.serverId.pid);
+    do {
+      // its answer comes behind every report of what happened before
+      await this.#keeper.info();
+      const handles = share === null ? table.onFile(dev, ino) : table.allLive();
+      if (![...handles].some(isMissing)) return;
+    } while (now().monotonicNs < end);
   }
 
   async #displace(decide: () => Displaced): Promise<readonly Handle[]> {

@@ -88,8 +88,9 @@ export class Core {
   }
 
   /** The handles that smbd has to take into its records before anybody opens their files. */
-  import(now: Moment, body: ImportBody): Imports {
-    return importsFor(this.#context, now, body);
+  import(now: Moment, body: ImportBody): { imports: Imports; effects: Effect[] } {
+    const effects = this.#run(now, () => this.#keeper.believeAll());
+    return { imports: importsFor(this.#context, now, body), effects };
   }
 
   contend(now: Moment, body: ContendBody): Displaced {

@@ -59,6 +59,20 @@ export class KeeperView {
     else this.#followOwner(handle, entry);
   }
 
+  /**
+   * The same for all that is parked. Whose smbd child died before it could say
+   * so may have left its records half changed.
+   */
+  believeAll(): void {
+    for (const { id, state } of this.#entries.values()) {
+      const before = this.#context.table.live(id)?.state.name;
+      if (state !== 'parked' || before === 'disconnected' || before === 'claimed') continue;
+      this.believe(id);
+      const handle = this.#context.table.live(id);
+      if (handle?.state.name === 'disconnected') handle.importedIn = null;
+    }
+  }
+
   listStarted(): void {
     this.#entries.clear();
     this.#listed = false;

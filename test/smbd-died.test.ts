@@ -3,14 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS } from './lib/dev-samba.js';
-import {
-  type Held,
-  hold,
-  isKeptDescription,
-  newName,
-  optionsOf,
-  resume,
-} from './lib/scenario.js';
+import { type Held, hold, isKeptDescription, newName, optionsOf, resume } from './lib/scenario.js';
 import {
   Access,
   LeaseState,

@@ -301,18 +301,24 @@ static bool packet_status(const struct packet *p, int *status)
 }
 
 static void died(struct tevent_context *ev, struct tevent_timer *te,
-		 struct timeval now, void *private_data)
-{
-	keeper.died_timer = NULL;
-	keeper.callbacks->died();
-}
+		 struct timeval now, void *private_data);
 
 /* It may come in the middle of anything; it is dealt with between requests. */
-static void schedule_died(void)
+static void schedule_died(int ms)
 {
 	if (keeper.died_timer == NULL) {
 		keeper.died_timer = tevent_add_timer(
-			keeper.ev, keeper.ev, timeval_zero(), died, NULL);
+			keeper.ev, keeper.ev, timeval_current_ofs_msec(ms),
+			died, NULL);
+	}
+}
+
+static void died(struct tevent_context *ev, struct tevent_timer *te,
+		 struct timeval now, void *private_data)
+{
+	keeper.died_timer = NULL;
+	if (!keeper.callbacks->died()) {
+		schedule_died(KEEPER_RETRY_NS / CLOCK_NS_PER_MS);
 	}
 }
 
@@ -328,7 +334,7 @@ static void handle_unasked(const struct packet *p, int fd)
 		keeper.callbacks->refused(p->header.cookie, status);
 	}
 	if (p->header.type == KEEPER_DIED) {
-		schedule_died();
+		schedule_died(0);
 	}
 }
 

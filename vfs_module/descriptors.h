@@ -15,8 +15,8 @@ struct descriptors_callbacks {
 	void (*refused)(const uint8_t *cookie, int status);
 	/* There is a new keeper: deposit again what is still open. */
 	void (*redeposit)(void);
-	/* Another smbd child has died, and left handles. */
-	void (*died)(void);
+	/* Another smbd child has died, and left handles. False: try again. */
+	bool (*died)(void);
 };
 
 /* Remembers where the keeper is; connects when something is to be said. */

@@ -134,7 +134,7 @@ static enum imported import_some(struct connection_struct *conn,
 	return result;
 }
 
-static void import_all(struct connection_struct *conn, const char *share)
+static bool import_all(struct connection_struct *conn, const char *share)
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_BUDGET_NS;
 	enum imported result = IMPORTED_SOME;
@@ -150,20 +150,23 @@ static void import_all(struct connection_struct *conn, const char *share)
 			"does not answer; whoever opens their files gets "
 			"them\n", share);
 	}
+	return result == IMPORTED_ALL;
 }
 
-void import_share(struct connection_struct *conn)
+bool import_share(struct connection_struct *conn)
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
 	TALLOC_CTX *frame = talloc_stackframe();
 	char *share = lp_servicename(frame, lp_sub, SNUM(conn));
+	bool done = true;
 
 	if (share != NULL && descriptors_any_away() &&
 	    (descriptors_any_orphaned() || !records_are_complete(share))) {
-		import_all(conn, share);
+		done = import_all(conn, share);
 	}
 	TALLOC_FREE(frame);
+	return done;
 }
 
 void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)

@@ -8,9 +8,10 @@
 
 /*
  * All of a share, at the connect of a client or when a sibling has died. As
- * root. Waits only if handles may be missing, and then no longer than 5 s.
+ * root. Waits only if handles may be missing, and then no longer than 5 s. False:
+ * persistd or the keeper is away, and some are still missing.
  */
-void import_share(struct connection_struct *conn);
+bool import_share(struct connection_struct *conn);
 
 /*
  * Those of one file that is about to be opened or locked, if an smbd child that

@@ -49,18 +49,20 @@ static struct smbd_server_connection *client_sconn;
 static bool has_module(const struct connection_struct *conn);
 
 /* What it held on the shares of this child's client comes back at once. */
-static void sibling_died(void)
+static bool sibling_died(void)
 {
 	struct connection_struct *conn = NULL;
+	bool done = true;
 
 	become_root();
 	for (conn = client_sconn->connections; conn != NULL;
 	     conn = conn->next) {
 		if (has_module(conn)) {
-			import_share(conn);
+			done &= import_share(conn);
 		}
 	}
 	unbecome_root();
+	return done;
 }
 
 static const struct descriptors_callbacks descriptors_callbacks = {
@@ -89,7 +91,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 	(void)descriptors_ready();
 	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
 			&link_callbacks);
-	import_share(vfs->conn);
+	(void)import_share(vfs->conn);
 	return SMB_VFS_NEXT_FS_CAPABILITIES(vfs, res);
 }
 

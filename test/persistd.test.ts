@@ -361,16 +361,17 @@ keeperTest('a descriptor that smbd forgot to drop is dropped', async (world, kee
   }
 });
 
-keeperTest('an smbd child that is killed leaves a failed handle', async (world, keeper) => {
+keeperTest('an smbd child that is killed leaves its handle as an orphan', async (world, keeper) => {
   const child = await keeper.client();
   await child.run('deposit', ID, PATH, 'r');
   const smbd = new Smbd(world.persistd, child.pid);
   try {
     await smbd.events(grant({ serverId: smbd.server }));
     await child.end();
-    await used(world, 0);
-    const [handle] = await handles(world, true);
-    assert.equal([handle!.state, handle!.reason], ['failed', 'smbd-died']);
+    await until('a disconnect', async () => (await handles(world)).length === 1);
+    const [handle] = await handles(world);
+    assert.equal([handle!.state, handle!.orphan, handle!.retained], ['disconnected', true, true]);
+    await used(world, 1);
   } finally {
     smbd.close();
   }

@@ -118,11 +118,16 @@ async function withModule(samba: DevSamba): Promise<void> {
   );
   showTable(samba, '--all');
 
+  const afterKill = await throughKill(samba, file, back, resumed);
+  proveLocked(renamed);
+  const [last, open3] = await throughRestart(samba, file, ...afterKill);
+  proveLocked(renamed);
+
   story.step('It goes on writing, unlocks, closes and logs off.');
-  await resumed.write(BEFORE.length, AFTER).ok();
-  await resumed.unlock(LOCK).ok();
-  await resumed.close().ok();
-  await back.logoff();
+  await open3.write(BEFORE.length, AFTER).ok();
+  await open3.unlock(LOCK).ok();
+  await open3.close().ok();
+  await last.logoff();
   const whole = readFileSync(renamed, 'utf8');
   story.prove(
     'both writes are in one file',
@@ -133,6 +138,51 @@ async function withModule(samba: DevSamba): Promise<void> {
   story.prove('the lock is free', lock === 'locked', `another process: ${lock}`);
   await samba.until('an empty keeper', () => samba.kept() === 0);
   story.prove('the keeper has let go of it', true, `descriptors kept: ${samba.kept()}`);
+}
+
+/** The client is connected when its smbd child dies. */
+async function throughKill(
+  samba: DevSamba,
+  file: KeptFile,
+  client: Smb2Client,
+  open: Open,
+): Promise<[Smb2Client, Open]> {
+  const pids = samba.status().clientPids;
+  story.step(`The smbd child that serves it (${pids}) is killed with SIGKILL.`);
+  await samba.verb('kill', 'child');
+  await client.drop();
+  const kept = file.isOnlyInKeeper();
+  story.prove('the keeper has the file still', kept.holds, kept.evidence);
+  return comeBack(samba, file, client, open);
+}
+
+async function throughRestart(
+  samba: DevSamba,
+  file: KeptFile,
+  client: Smb2Client,
+  open: Open,
+): Promise<[Smb2Client, Open]> {
+  const before = samba.pid('smbd');
+  story.step('All of smbd is restarted: its databases are wiped.');
+  await samba.verb('restart', 'smbd');
+  await client.drop();
+  const after = samba.pid('smbd');
+  story.prove('it is another smbd', before !== after, `pid ${before}, now ${after}`);
+  return comeBack(samba, file, client, open);
+}
+
+async function comeBack(
+  samba: DevSamba,
+  file: KeptFile,
+  client: Smb2Client,
+  open: Open,
+): Promise<[Smb2Client, Open]> {
+  const back = await samba.back(client, SHARE);
+  const reply = await back.reconnect(open);
+  story.prove('its handle resumes', reply.code === 'SUCCESS', `CREATE with DH2C: ${reply.code}`);
+  const same = file.isSharedWithKeeper();
+  story.prove('it is the same open file', same.holds, same.evidence);
+  return [back, reply.ok()];
 }
 
 async function onStock(samba: DevSamba): Promise<void> {

@@ -332,7 +332,8 @@ static void unanswered(uint16_t type, char **words)
 	puts("{\"sent\":true}");
 }
 
-static void describe_taken(const uint8_t *cookie, int fd)
+static void describe_taken(const uint8_t *cookie, int fd,
+			   const struct packet *packet, ssize_t note_size)
 {
 	struct file *file = find_file(cookie);
 	struct stat st = { .st_ino = 0 };
@@ -356,26 +357,29 @@ static void describe_taken(const uint8_t *cookie, int fd)
 	for (i = 0; i < size; i++) {
 		printf("%02x", text[i]);
 	}
-	puts("\"}");
+	printf("\",\"note\":\"%.*s\"}\n", (int)note_size,
+	       (const char *)packet->payload + sizeof(int32_t));
 }
 
 static void take(char **words)
 {
 	uint8_t cookie[KEEPER_COOKIE_SIZE];
 	struct packet packet;
+	ssize_t size = 0;
 	uint32_t seq = 0;
 	int fd = -1;
 
 	parse_cookie(words[1], cookie);
 	seq = send_request(KEEPER_TAKE, cookie, "", 0, -1, 0);
-	if (await(seq, &packet, &fd) < 0) {
+	size = await(seq, &packet, &fd);
+	if (size < 0) {
 		return;
 	}
 	if (fd == -1) {
 		printf("{\"status\":%d}\n", status_of(&packet));
 		return;
 	}
-	describe_taken(cookie, fd);
+	describe_taken(cookie, fd, &packet, size - (ssize_t)sizeof(int32_t));
 	set_file(cookie, fd);
 }
 
@@ -490,6 +494,8 @@ static void run(char **words, int count)
 		unanswered(KEEPER_DROP, words);
 	} else if (strcmp(command, "adopt") == 0 && count >= 2) {
 		unanswered(KEEPER_ADOPT, words);
+	} else if (strcmp(command, "note") == 0 && count == 3) {
+		unanswered(KEEPER_NOTE, words);
 	} else if (strcmp(command, "query") == 0 && count == 3) {
 		query(words, true);
 	} else if (strcmp(command, "ask") == 0 && count == 3) {

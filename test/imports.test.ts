@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/** What smbd is told to take into its records after it died. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Core } from '../daemon/src/core/core.js';
+import type { Moment } from '../daemon/src/core/handle.js';
+import type { KeeperEntry } from '../daemon/src/core/keeper-view.js';
+import type { HandleRecord } from '../daemon/src/wire/records.js';
+import type { ImportBody, SmbdEvent } from '../daemon/src/wire/smbd.js';
+import { cookie, EPOCH, keeperEntry, record, server, stat } from './fixtures/handle.js';
+
+const NEW_EPOCH = 'dd'.repeat(16);
+const RWH = 7;
+const RH = 3;
+
+class Bench {
+  readonly core = new Core();
+  readonly now: Moment = { monotonicNs: 10n ** 15n, realtimeNs: 10n ** 18n };
+
+  constructor() {
+    this.core.keeperListStarted(this.now);
+    this.core.keeperListEnd(this.now);
+  }
+
+  events(...events: SmbdEvent[]): void {
+    this.core.events(this.now, server(1), events);
+  }
+
+  hold(number: number, changes: Partial<HandleRecord> = {}): string {
+    const id = cookie(number);
+    const persistentId = BigInt(number);
+    this.events({ type: 'grant', body: record({ cookie: id, persistentId, ...changes }) });
+    this.keeper(id, 'held');
+    return id;
+  }
+
+  keeper(id: string, state: KeeperEntry['state']): void {
+    const entry = keeperEntry(id, state, { since: this.now });
+    this.core.keeperEntry(this.now, entry);
+  }
+
+  disconnect(id: string): void {
+    const body = { cookie: id, stat: stat(), path: '/srv/data/file.txt', ...this.now };
+    this.events({ type: 'disconnect', body });
+    this.keeper(id, 'parked');
+  }
+
+  import(changes: Partial<ImportBody> = {}) {
+    return this.core.import(this.now, {
+      serverId: server(9),
+      recordsEpoch: EPOCH,
+      share: 'data',
+      dev: 0n,
+      ino: 0n,
+      ...changes,
+    }).imports;
+  }
+
+  imported(changes: Partial<ImportBody> = {}): string[] {
+    return this.import(changes).handles.map(({ record: { cookie: id } }) => id);
+  }
+
+  state(id: string): string | undefined {
+    const { table } = this.core;
+    return (table.live(id) ?? table.ended(id))?.state.name;
+  }
+}
+
+test('what is connected or was disconnected in order needs no import', () => {
+  const bench = new Bench();
+  bench.hold(1);
+  bench.disconnect(bench.hold(2));
+  assert.equal(bench.imported(), []);
+});
+
+test('an orphan is imported once, by share or by file', () => {
+  const bench = new Bench();
+  const id = bench.hold(1);
+  bench.keeper(id, 'orphaned');
+  assert.equal(bench.imported(), [id]);
+  assert.equal(bench.imported({ share: 'other' }), []);
+  assert.equal(bench.imported({ share: null, dev: 2049n, ino: 100n }), [id]);
+  assert.equal(bench.imported({ share: null, dev: 2049n, ino: 101n }), []);
+  bench.events({ type: 'imported', body: { cookie: id, recordsEpoch: EPOCH } });
+  assert.equal(bench.imported(), []);
+});
+
+test('after smbd wiped its databases all that is away is imported', () => {
+  const bench = new Bench();
+  const id = bench.hold(1);
+  bench.disconnect(id);
+  assert.equal(bench.imported({ recordsEpoch: NEW_EPOCH }), [id]);
+});
+
+test('one whose child died between parking it and saying so is imported', () => {
+  const bench = new Bench();
+  const id = bench.hold(1);
+  bench.keeper(id, 'parked');
+  assert.equal(bench.imported(), [id]);
+  assert.is(bench.state(id), 'disconnected');
+});
+
+test('locks go with it, and whether it is to be protected', () => {
+  const bench = new Bench();
+  const id = bench.hold(1, { kind: 'resilient' });
+  const lock = { start: 1n, count: 2n, exclusive: true };
+  bench.events({ type: 'lock', body: { cookie: id, ...lock } });
+  bench.keeper(id, 'orphaned');
+  const [handle] = bench.import().handles;
+  assert.equal(handle?.locks, [lock]);
+  assert.ok(handle?.protected);
+});
+
+test('no more than 64 at once, and then the rest', () => {
+  const bench = new Bench();
+  for (let number = 1; number <= 65; number++) bench.keeper(bench.hold(number), 'orphaned');
+  const { more, handles } = bench.import();
+  assert.ok(more);
+  for (const { record: imported } of handles) {
+    bench.events({
+      type: 'imported',
+      body: { cookie: imported.cookie, recordsEpoch: EPOCH },
+    });
+  }
+  assert.is(handles.length, 64);
+  assert.equal(bench.imported(), [cookie(65)]);
+  assert.not.ok(bench.import().more);
+});
+
+test('two clients that both had write caching have it no more', () => {
+  const bench = new Bench();
+  const alone = bench.hold(1, { ino: 5n });
+  const one = bench.hold(2);
+  const two = bench.hold(3, { clientGuid: '99'.repeat(16) });
+  const sameClient = bench.hold(4, { ino: 6n });
+  const itsOther = bench.hold(5, { ino: 6n });
+  for (const id of [alone, one, two, sameClient, itsOther]) bench.keeper(id, 'orphaned');
+  const states = bench.import().handles.map(({ record: { leaseState } }) => leaseState);
+  assert.equal(states, [RWH, RH, RH, RWH, RWH]);
+});
+
+test('a handle that cannot be imported has ended', () => {
+  const bench = new Bench();
+  const [lost, taken] = [bench.hold(1), bench.hold(2)];
+  for (const id of [lost, taken]) bench.keeper(id, 'orphaned');
+  bench.events(
+    { type: 'importFailed', body: { cookie: lost, reason: 'descriptor-lost' } },
+    { type: 'importFailed', body: { cookie: taken, reason: 'superseded' } },
+  );
+  assert.equal([bench.state(lost), bench.state(taken)], ['failed', 'superseded']);
+});
+
+test.run();

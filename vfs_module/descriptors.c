@@ -13,6 +13,7 @@
 #define DBGC_CLASS DBGC_VFS
 
 #define KEEPER_RETRY_NS CLOCK_NS_PER_S
+#define DIED_RETRY_MS 100
 #define KEEPER_SEND_BUFFER (1024 * 1024)
 
 static struct keeper_channel {
@@ -318,7 +319,7 @@ static void died(struct tevent_context *ev, struct tevent_timer *te,
 {
 	keeper.died_timer = NULL;
 	if (!keeper.callbacks->died()) {
-		schedule_died(KEEPER_RETRY_NS / CLOCK_NS_PER_MS);
+		schedule_died(DIED_RETRY_MS);
 	}
 }
 

@@ -15,7 +15,7 @@
 #define IMPORT_ANSWER_NS (200 * CLOCK_NS_PER_MS)
 
 /* Of a tree connect, where handles are known to be missing. */
-#define IMPORT_BUDGET_NS (5 * CLOCK_NS_PER_S)
+#define IMPORT_CONNECT_NS (5 * CLOCK_NS_PER_S)
 
 static void tell(const struct wire_record *record, const char *failure)
 {
@@ -134,9 +134,9 @@ static enum imported import_some(struct connection_struct *conn,
 	return result;
 }
 
-static bool import_all(struct connection_struct *conn, const char *share)
+static bool import_all(struct connection_struct *conn, const char *share,
+		       uint64_t deadline_ns)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_BUDGET_NS;
 	enum imported result = IMPORTED_SOME;
 
 	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
@@ -144,29 +144,55 @@ static bool import_all(struct connection_struct *conn, const char *share)
 	}
 	if (result == IMPORTED_ALL) {
 		records_set_complete(share);
-	} else {
-		DBG_ERR("share %s: handles that clients may come back to are "
-			"not in smbd's records, since persistd or fdkeeper "
-			"does not answer; whoever opens their files gets "
-			"them\n", share);
 	}
 	return result == IMPORTED_ALL;
 }
 
-bool import_share(struct connection_struct *conn)
+static bool is_incomplete(const char *share)
+{
+	if (descriptors_any_orphaned()) {
+		return true;
+	}
+	if (records_are_complete(share)) {
+		return false;
+	}
+	if (descriptors_any_away()) {
+		return true;
+	}
+	/* the databases are new, and so will be all that comes into them */
+	records_set_complete(share);
+	return false;
+}
+
+static bool import_within(struct connection_struct *conn, uint64_t budget_ns)
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
+	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
 	TALLOC_CTX *frame = talloc_stackframe();
 	char *share = lp_servicename(frame, lp_sub, SNUM(conn));
 	bool done = true;
 
-	if (share != NULL && descriptors_any_away() &&
-	    (descriptors_any_orphaned() || !records_are_complete(share))) {
-		done = import_all(conn, share);
+	/* without the keeper there is nothing to import */
+	if (share != NULL && descriptors_ready() && is_incomplete(share)) {
+		done = import_all(conn, share, deadline_ns);
 	}
 	TALLOC_FREE(frame);
 	return done;
+}
+
+void import_at_connect(struct connection_struct *conn)
+{
+	if (!import_within(conn, IMPORT_CONNECT_NS)) {
+		DBG_ERR("handles that clients may come back to are not in "
+			"smbd's records, since persistd or fdkeeper does not "
+			"answer: whoever opens their files gets them\n");
+	}
+}
+
+bool import_of_sibling(struct connection_struct *conn)
+{
+	return import_within(conn, IMPORT_ANSWER_NS);
 }
 
 void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)

@@ -7,11 +7,16 @@
 #define PERSISTENT_IMPORT_H
 
 /*
- * All of a share, at the connect of a client or when a sibling has died. As
- * root. Waits only if handles may be missing, and then no longer than 5 s. False:
- * persistd or the keeper is away, and some are still missing.
+ * All of a share, before its client can open anything. As root. Waits only if
+ * handles may be missing, and then no longer than 5 s.
  */
-bool import_share(struct connection_struct *conn);
+void import_at_connect(struct connection_struct *conn);
+
+/*
+ * What a sibling that has died left of a share. As root. False: there is more,
+ * or persistd or the keeper is away; to be called again.
+ */
+bool import_of_sibling(struct connection_struct *conn);
 
 /*
  * Those of one file that is about to be opened or locked, if an smbd child that

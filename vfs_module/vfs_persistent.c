@@ -58,7 +58,7 @@ static bool sibling_died(void)
 	for (conn = client_sconn->connections; conn != NULL;
 	     conn = conn->next) {
 		if (has_module(conn)) {
-			done &= import_share(conn);
+			done &= import_of_sibling(conn);
 		}
 	}
 	unbecome_root();
@@ -91,7 +91,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 	(void)descriptors_ready();
 	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
 			&link_callbacks);
-	(void)import_share(vfs->conn);
+	import_at_connect(vfs->conn);
 	return SMB_VFS_NEXT_FS_CAPABILITIES(vfs, res);
 }
 

@@ -26,10 +26,12 @@ interface VerdictBody {
   levelLost?: boolean;
   ended?: number[] | number;
   serverId?: ServerId;
+  refused?: boolean;
+  holders?: { cookie: { bin: string }; serverId: ServerId }[];
 }
 
 const FUZZ_ROUNDS = 200_000;
-const REPLIES = ['welcome', 'ack', 'arrived', 'contended', 'verdict', 'error'];
+const REPLIES = ['welcome', 'ack', 'arrived', 'contended', 'takenOver', 'verdict', 'error'];
 const golden: Golden[] = JSON.parse(readFileSync('test/golden/messages.json', 'utf8'));
 const sent = golden.filter(({ type }) => !REPLIES.includes(type));
 const replies = golden.filter(({ type }) => REPLIES.includes(type));
@@ -62,12 +64,16 @@ function understood({ type, value }: Golden): string {
   if (body.levelLost) words.push('level-lost');
   if (body.reason !== undefined) words.push(body.reason);
   if (body.final) words.push('final');
-  if (body.serverId) {
-    const { pid, taskId, vnn, uniqueId } = body.serverId;
-    const unique = typeof uniqueId === 'number' ? uniqueId : uniqueId.int;
-    words.push('holder', pid, taskId, vnn, unique);
+  if (body.refused) words.push('refused');
+  for (const { cookie, serverId } of body.holders ?? []) {
+    words.push('held', cookie.bin.slice(0, 2), ...holder(serverId));
   }
+  if (body.serverId) words.push(...holder(body.serverId));
   return words.join(' ');
+}
+
+function holder({ pid, taskId, vnn, uniqueId }: ServerId): (string | number)[] {
+  return ['holder', pid, taskId, vnn, typeof uniqueId === 'number' ? uniqueId : uniqueId.int];
 }
 
 const packed = linesOf(goldenWire(['messages']));

@@ -119,6 +119,7 @@ function record(cookie: string, changes: Partial<HandleRecord> = {}): HandleReco
     serverId: SERVER,
     dev: 64769n,
     ino: BigInt(`0x${cookie.slice(0, 4)}`),
+    appInstance: null,
     ...changes,
   };
 }

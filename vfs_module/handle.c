@@ -12,6 +12,7 @@
 #define DBGC_CLASS DBGC_VFS
 
 #define SECURE_BUDGET_NS (200 * CLOCK_NS_PER_MS)
+#define APP_INSTANCE_SETTLE_MS 50
 
 /* All of this smbd child, for the times when persistd or the keeper is new. */
 static struct persistent_handle *handles;
@@ -23,6 +24,18 @@ struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
 		return NULL;
 	}
 	return VFS_FETCH_FSP_EXTENSION(vfs, fsp);
+}
+
+struct persistent_handle *handle_find(const uint8_t *cookie)
+{
+	struct persistent_handle *h = NULL;
+
+	for (h = handles; h != NULL; h = h->next) {
+		if (memcmp(h->cookie.cookie, cookie, WIRE_COOKIE_SIZE) == 0) {
+			break;
+		}
+	}
+	return h;
 }
 
 bool handle_is_kept(const struct persistent_handle *h)
@@ -134,6 +147,14 @@ static unsigned wire_oplock(const struct files_struct *fsp)
 	return SMB2_OPLOCK_LEVEL_NONE;
 }
 
+static const char *kind_text(const struct persistent_handle *h)
+{
+	if (h->cookie.kind == PERSISTENT_KIND_RESILIENT) {
+		return "resilient";
+	}
+	return h->state == HANDLE_ASKED ? "plain" : "durable";
+}
+
 /* The handle record of docs/protocol.md 1.2. */
 static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 {
@@ -153,8 +174,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 	msgpack_packer pk = { 0 };
 	struct wire_record r = {
 		.cookie = h->cookie.cookie,
-		.kind = h->cookie.kind == PERSISTENT_KIND_RESILIENT ?
-				"resilient" : "durable",
+		.kind = kind_text(h),
 		.durable_version = h->cookie.durable_version,
 		.share = lp_servicename(frame, lp_sub, SNUM(conn)),
 		.connect_path = conn->connectpath,
@@ -175,6 +195,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 		.opened_realtime_ns = timespec_ns(&opened),
 		.timeout_ms = global->durable_timeout_msec,
 		.server_id = *link_self(),
+		.app_instance = h->cookie.app_instance,
 	};
 	bool ok = false;
 
@@ -278,6 +299,14 @@ static bool restore_create_guid(struct persistent_handle *h)
 	return true;
 }
 
+/* Another node may come as soon as the CREATE is answered. */
+static void settle_app_instance(struct persistent_handle *h)
+{
+	if (h->cookie.app_instance.given) {
+		(void)link_settle(APP_INSTANCE_SETTLE_MS);
+	}
+}
+
 void handle_announce(struct persistent_handle *h)
 {
 	msgpack_sbuffer record = { 0 };
@@ -308,6 +337,16 @@ void handle_announce(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
 	h->out_context_blobs = NULL;
+	settle_app_instance(h);
+}
+
+void handle_announce_plain(struct persistent_handle *h)
+{
+	if (h->cookie.app_instance.given && !h->plain) {
+		h->plain = true;
+		handle_tell_again(h);
+		settle_app_instance(h);
+	}
 }
 
 bool handle_secure(struct persistent_handle *h)
@@ -341,11 +380,13 @@ void handle_closed(struct persistent_handle *h, const char *reason)
 {
 	msgpack_sbuffer event = { 0 };
 
-	if (!handle_is_kept(h)) {
+	if (handle_is_kept(h)) {
+		(void)descriptors_drop(h->cookie.cookie);
+	} else if (!h->plain) {
 		return;
 	}
-	(void)descriptors_drop(h->cookie.cookie);
 	h->deposited = false;
+	h->plain = false;
 	if (link_unqueue_grant(h->cookie.cookie)) {
 		return;
 	}
@@ -388,6 +429,11 @@ void handle_tell_again(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 }
 
+static bool persistd_knows(const struct persistent_handle *h)
+{
+	return h->deposited || h->plain;
+}
+
 void handles_resync(void)
 {
 	struct persistent_handle *h = NULL;
@@ -396,7 +442,7 @@ void handles_resync(void)
 	size_t count = 0;
 
 	for (h = handles; h != NULL; h = h->next) {
-		count += h->deposited;
+		count += persistd_knows(h);
 	}
 	cookies = talloc_size(talloc_tos(), count * WIRE_COOKIE_SIZE + 1);
 	if (cookies == NULL) {
@@ -404,7 +450,7 @@ void handles_resync(void)
 	}
 	count = 0;
 	for (h = handles; h != NULL; h = h->next) {
-		if (h->deposited) {
+		if (persistd_knows(h)) {
 			handle_tell_again(h);
 			memcpy(cookies + count * WIRE_COOKIE_SIZE,
 			       h->cookie.cookie, WIRE_COOKIE_SIZE);
@@ -439,20 +485,16 @@ void handles_redeposit(void)
 
 void handles_refused(const uint8_t *cookie, int status)
 {
-	struct persistent_handle *h = NULL;
+	struct persistent_handle *h = handle_find(cookie);
 	msgpack_sbuffer event = { 0 };
 
-	for (h = handles; h != NULL; h = h->next) {
-		if (memcmp(h->cookie.cookie, cookie, WIRE_COOKIE_SIZE) == 0) {
-			break;
-		}
-	}
 	if (h == NULL || !h->deposited) {
 		return;
 	}
 	DBG_WARNING("fdkeeper does not keep %s (%s): it is a stock durable "
 		    "handle\n", fsp_str_dbg(h->fsp), strerror(-status));
 	h->deposited = false;
+	h->plain = false;
 	if (!link_unqueue_grant(cookie)) {
 		msgpack_sbuffer_init(&event);
 		wire_event_close(&event, cookie, "refused");

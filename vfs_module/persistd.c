@@ -131,6 +131,7 @@ static void note_reply(const struct wire_reply *reply)
 	case WIRE_REPLY_VERDICT:
 	case WIRE_REPLY_ARRIVED:
 	case WIRE_REPLY_CONTENDED:
+	case WIRE_REPLY_TAKEN_OVER:
 		/* to a question that was given up */
 		break;
 	}

@@ -18,6 +18,7 @@ import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
 import { LmdbStore } from './store/lmdb-store.js';
+import type { TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 10_000;
 
@@ -115,8 +116,16 @@ export class Daemon {
       },
       arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
+      takeover: (takeover, answer) => void this.#takeOver(takeover, answer),
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
     });
+  }
+
+  async #takeOver(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): Promise<void> {
+    // as below
+    await this.#keeper.info();
+    const ticket = this.#performer.takeoverTicket(answer);
+    this.#perform(this.#core.takeover(now(), { ...takeover, ticket }));
   }
 
   async #displace(decide: () => Displaced): Promise<readonly Handle[]> {

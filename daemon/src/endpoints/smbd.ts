@@ -9,8 +9,11 @@ import {
   type ClaimBody,
   type ContendBody,
   decodeRequest,
+  encodeTakeoverAnswer,
   encodeVerdict,
   type SmbdEvent,
+  type TakeoverAnswer,
+  type TakeoverBody,
   type Verdict,
 } from '../wire/smbd.js';
 import { type Reply, RouterEndpoint } from './router.js';
@@ -25,6 +28,7 @@ export interface SmbdService {
   /** Resolve to the handles that ended, when their descriptors are closed. */
   arrive(arrival: ArriveBody): Promise<readonly Handle[]>;
   contend(contention: ContendBody): Promise<readonly Handle[]>;
+  takeover(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): void;
   bad(endpoint: 'smbd', why: string): void;
 }
 
@@ -57,6 +61,10 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
         reply('arrived', { ended: ended.map(({ record }) => record.persistentId) });
       });
       return;
+    case 'takeover':
+      return service.takeover(request.body, (answer) =>
+        reply('takenOver', encodeTakeoverAnswer(answer)),
+      );
     case 'claim':
       return service.claim(request.body, (verdict) => reply('verdict', encodeVerdict(verdict)));
   }

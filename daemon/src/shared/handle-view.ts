@@ -4,7 +4,8 @@
 
 export const VIEW_SCHEMA_VERSION = 1;
 
-export const HANDLE_KINDS = ['durable', 'resilient', 'persistent'] as const;
+/** `plain`: ends with its connection, and is known because of its AppInstanceId. */
+export const HANDLE_KINDS = ['durable', 'resilient', 'persistent', 'plain'] as const;
 export type HandleKind = (typeof HANDLE_KINDS)[number];
 
 export const HANDLE_STATES = [

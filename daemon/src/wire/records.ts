@@ -10,6 +10,7 @@ import {
   map,
   nullable,
   oneOf,
+  optional,
   path,
   text,
   uint32,
@@ -37,6 +38,13 @@ export type FileStat = Decoded<typeof fileStat>;
 export const lock = map({ start: uint64, count: uint64, exclusive: bool });
 export type Lock = Decoded<typeof lock>;
 
+/** SMB2_CREATE_APP_INSTANCE_ID and _VERSION, MS-SMB2 2.2.13.2.13 and .15. */
+export const appInstance = map({
+  id: bin16,
+  version: nullable(map({ high: uint64, low: uint64 })),
+});
+export type AppInstance = Decoded<typeof appInstance>;
+
 export const handleRecord = map({
   cookie: bin16,
   kind: oneOf(HANDLE_KINDS),
@@ -63,5 +71,6 @@ export const handleRecord = map({
   serverId,
   dev: uint64,
   ino: uint64,
+  appInstance: optional(appInstance),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

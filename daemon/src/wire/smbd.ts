@@ -16,7 +16,7 @@ import {
   uint64,
   WireError,
 } from './codec.js';
-import { fileStat, handleRecord, type ServerId, serverId } from './records.js';
+import { appInstance, fileStat, handleRecord, type ServerId, serverId } from './records.js';
 
 const eventBodies = {
   grant: handleRecord,
@@ -85,6 +85,17 @@ const requestBodies = {
     accessMask: uint32,
     alive: list(uint64),
   }),
+  takeover: map({
+    serverId,
+    clientAddress: text,
+    clientGuid: bin16,
+    share: text,
+    dev: uint64,
+    ino: uint64,
+    appInstance,
+    mayClose: bool,
+    waitMs: uint32,
+  }),
 };
 
 type RequestBodies = typeof requestBodies;
@@ -95,6 +106,7 @@ export type SmbdRequest = {
 export type ClaimBody = Decoded<RequestBodies['claim']>;
 export type ArriveBody = Decoded<RequestBodies['arrive']>;
 export type ContendBody = Decoded<RequestBodies['contend']>;
+export type TakeoverBody = Decoded<RequestBodies['takeover']>;
 
 const requestsByName = new Map<string, Codec<unknown>>(Object.entries(requestBodies));
 
@@ -140,4 +152,24 @@ export function encodeVerdict(verdict: Verdict): Body {
     final,
     ...(holder === undefined ? {} : { serverId: serverId.encode(holder) }),
   };
+}
+
+const takeoverAnswer = map({
+  refused: bool,
+  ended: list(uint64),
+  holders: list(map({ cookie: bin16, serverId })),
+});
+export type TakeoverAnswer = Decoded<typeof takeoverAnswer>;
+
+/** The module has room for so many; the others are answered when it asks again. */
+const ENDED_MAX = 64;
+const HOLDERS_MAX = 16;
+
+export function encodeTakeoverAnswer({ refused, ended, holders }: TakeoverAnswer): Body {
+  const fitting = {
+    refused,
+    ended: ended.slice(0, ENDED_MAX),
+    holders: holders.slice(0, HOLDERS_MAX),
+  };
+  return takeoverAnswer.encode(fitting) as Body;
 }

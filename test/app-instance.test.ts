@@ -121,7 +121,9 @@ test('the stock share does not take it', async () => {
 
 test('an open that is not durable is taken, too', async () => {
   const { open, name, id } = await first('durable', {});
-  assert.equal(samba.handle(name).kind, 'plain');
+  const known = samba.handle(name);
+  assert.equal(known.kind, 'plain');
+  assert.ok(known.app_instance_id, 'persistctl shows it');
   const other = await samba.connect('durable');
   const theirs = await other.open(name, asked(id)).ok();
   assert.equal(await open.read(0, 1).code(), 'FILE_CLOSED');
@@ -293,14 +295,61 @@ test('the version is kept over a resume', async () => {
 });
 
 test('what persistd knows of it survives its restart', async () => {
-  const { open, name, id } = await first('durable');
-  await samba.verb('kill', 'persistd');
-  await samba.verb('restart', 'persistd');
-  await samba.until('the handle', () => samba.handles('--all').some(endsIn(name)));
-  const other = await samba.connect('durable');
-  const theirs = await other.open(name, asked(id)).ok();
-  assert.equal(await open.read(0, 1).code(), 'FILE_CLOSED');
-  await theirs.close().ok();
+  for (const how of [optionsOf(USUAL), {}]) {
+    const { open, name, id } = await first('durable', how);
+    await samba.verb('kill', 'persistd');
+    await samba.verb('restart', 'persistd');
+    await samba.until('the handle', () => samba.handles('--all').some(endsIn(name)));
+    const other = await samba.connect('durable');
+    const theirs = await other.open(name, asked(id)).ok();
+    assert.equal(await open.read(0, 1).code(), 'FILE_CLOSED');
+    await theirs.close().ok();
+  }
+});
+
+test('a holder that hangs delays nobody, and closes when it goes on', async () => {
+  for (const how of [optionsOf(USUAL), {}]) {
+    const { client, open, name, id } = await first('durable', how);
+    acknowledgeBreaks(client);
+    const pid = Number(samba.handle(name).server_id.pid);
+    const other = await samba.connect('durable');
+    process.kill(pid, 'SIGSTOP');
+    const began = Date.now();
+    const look = asked(id, { share: Share.ALL, access: Access.READ_ATTRIBUTES });
+    await (await other.open(name, look).ok()).close().ok();
+    const tookMs = Date.now() - began;
+    process.kill(pid, 'SIGCONT');
+    assert.ok(tookMs < 2_000, `${tookMs} ms`);
+    await samba.until('the end', () => reasonOf(name) === 'app instance');
+    assert.equal(await open.read(0, 1).code(), 'FILE_CLOSED');
+  }
+});
+
+test('a holder whose smbd child was killed is no obstacle', async () => {
+  for (const how of [optionsOf(USUAL), {}]) {
+    const { name, id } = await first('durable', how);
+    process.kill(Number(samba.handle(name).server_id.pid), 'SIGKILL');
+    const other = await samba.connect('durable');
+    const theirs = await other.open(name, asked(id)).ok();
+    await theirs.close().ok();
+  }
+});
+
+test('of several nodes that come at once one has the file in the end', async () => {
+  const { name, id } = await first('durable');
+  const nodes = await Promise.all([1, 2, 3, 4].map(() => samba.connect('durable')));
+  for (const node of nodes) acknowledgeBreaks(node);
+  const opens: Open[] = [];
+  for (let round = 0; round < 10; round++) {
+    const replies = await Promise.all(nodes.map((node) => node.open(name, asked(id))));
+    for (const { code, value } of replies) {
+      assert.ok(code === 'SUCCESS' || code === 'SHARING_VIOLATION', code);
+      if (value !== undefined) opens.push(value);
+    }
+  }
+  const codes = await Promise.all(opens.map((open) => open.read(0, 1).code()));
+  assert.equal(codes.filter((code) => code === 'SUCCESS').length, 1);
+  assert.ok(codes.every((code) => code === 'SUCCESS' || code === 'FILE_CLOSED'));
 });
 
 test('while persistd is away the open goes on as on stock', async () => {

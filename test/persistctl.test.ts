@@ -42,6 +42,7 @@ const SERVER = { pid: 4711n, taskId: 0, vnn: 0, uniqueId: 0x7fff_ffff_ffffn };
 const HANDLE_KEYS = [
   ...['id', 'kind', 'durableVersion', 'state', 'share', 'path', 'service_path', 'filename'],
   ...['username', 'uid', 'remote_machine', 'hostname', 'client_guid', 'create_guid'],
+  ...['app_instance_id', 'app_instance_version'],
   ...['lease_key', 'oplock', 'lease_state', 'fileid', 'server_id', 'access_mask', 'sharemode'],
   ...['opened_at', 'disconnected_at', 'expires_at', 'expires_in_ms', 'timeout_ms', 'locks'],
   ...['retained', 'orphan', 'unlinked', 'reason', 'resumes'],

@@ -12,7 +12,7 @@
 #define DBGC_CLASS DBGC_VFS
 
 #define SECURE_BUDGET_NS (200 * CLOCK_NS_PER_MS)
-#define APP_INSTANCE_SETTLE_MS 50
+#define APP_INSTANCE_HURRY_MS 50
 
 /* All of this smbd child, for the times when persistd or the keeper is new. */
 static struct persistent_handle *handles;
@@ -300,10 +300,10 @@ static bool restore_create_guid(struct persistent_handle *h)
 }
 
 /* Another node may come as soon as the CREATE is answered. */
-static void settle_app_instance(struct persistent_handle *h)
+static void hurry_app_instance(const struct persistent_handle *h)
 {
 	if (h->cookie.app_instance.given) {
-		(void)link_settle(APP_INSTANCE_SETTLE_MS);
+		link_hurry(APP_INSTANCE_HURRY_MS);
 	}
 }
 
@@ -337,7 +337,7 @@ void handle_announce(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
 	h->out_context_blobs = NULL;
-	settle_app_instance(h);
+	hurry_app_instance(h);
 }
 
 void handle_announce_plain(struct persistent_handle *h)
@@ -345,7 +345,7 @@ void handle_announce_plain(struct persistent_handle *h)
 	if (h->cookie.app_instance.given && !h->plain) {
 		h->plain = true;
 		handle_tell_again(h);
-		settle_app_instance(h);
+		hurry_app_instance(h);
 	}
 }
 

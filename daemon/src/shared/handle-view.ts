@@ -50,6 +50,10 @@ export interface HandleView {
   hostname: string;
   client_guid: string;
   create_guid: string;
+  /** SMB2_CREATE_APP_INSTANCE_ID. */
+  app_instance_id: string | null;
+  /** HIGH.LOW, as its opener gave it. */
+  app_instance_version: string | null;
   lease_key: string | null;
   oplock: string;
   /** Letters out of 'RWH'; empty without a lease. */

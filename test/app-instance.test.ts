@@ -21,6 +21,7 @@ import {
   type Smb2Client,
 } from './lib/smb2/index.js';
 import { passes, runTests } from './lib/smbtorture.js';
+import { watch } from './lib/watch.js';
 
 const TORTURE = 'smb2.durable-v2-open.app-instance';
 const V311 = { dialect: Dialect.SMB_3_1_1 };
@@ -128,6 +129,22 @@ test('an open that is not durable is taken, too', async () => {
   const theirs = await other.open(name, asked(id)).ok();
   assert.equal(await open.read(0, 1).code(), 'FILE_CLOSED');
   await theirs.close().ok();
+});
+
+test('persistctl watch says what became of the old one', async () => {
+  const seen = await watch(samba);
+  for (const away of [false, true]) {
+    const { client, name, id } = await first('durable');
+    if (away) {
+      await client.drop();
+      await samba.disconnected(name);
+    }
+    const other = await samba.connect('durable');
+    const theirs = await other.open(name, asked(id)).ok();
+    assert.equal((await seen.next('supersede', name)).reason, 'app instance');
+    await theirs.close().ok();
+  }
+  await seen.end();
 });
 
 test('a handle that came back is taken', async () => {

@@ -4,13 +4,14 @@
  * of a cluster takes the file from the first.
  */
 import { strict as assert } from 'node:assert';
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import type { HandleView } from '../daemon/src/shared/handle-view.js';
 import { DevSamba, DURABLE_KINDS, tryLock } from './lib/dev-samba.js';
 import { acknowledgeBreaks, newName, optionsOf, USUAL } from './lib/scenario.js';
 import {
   Access,
+  CreateOption,
   Dialect,
   LeaseState,
   newGuid,
@@ -189,6 +190,18 @@ test('what the holder is doing comes to its end first', async () => {
   assert.equal(await open.read(0, 1).code(), 'FILE_CLOSED');
   await theirs.close().ok();
   await blocker.close().ok();
+});
+
+test('a file that goes with its open is not opened after its end', async () => {
+  const options = CreateOption.NON_DIRECTORY_FILE | CreateOption.DELETE_ON_CLOSE;
+  const { open, name, id } = await first('durable', { options });
+  const other = await samba.connect('durable');
+  assert.equal(await other.open(name, asked(id)).code(), 'DELETE_PENDING');
+  assert.equal(await open.read(0, 1).code(), 'FILE_CLOSED');
+  const anew = await other.open(name, asked(id)).ok();
+  assert.equal(anew.result.endOfFileBytes, 0n);
+  assert.ok(existsSync(samba.sharePath('durable', name)));
+  await anew.close().ok();
 });
 
 const strangers: Record<string, (node: Node) => Promise<string>> = {

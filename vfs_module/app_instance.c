@@ -112,11 +112,28 @@ static bool ask_persistd(const struct wire_takeover *t, uint64_t deadline_ns,
 }
 
 /*
+ * What was taken over may have been delete-on-close. smbd has looked the name
+ * up before, and would open the deleted file.
+ */
+static NTSTATUS check_still_there(const struct smb_filename *smb_fname)
+{
+	struct stat st = { 0 };
+
+	if (smb_fname->fsp != NULL &&
+	    fstat(fsp_get_pathref_fd(smb_fname->fsp), &st) == 0 &&
+	    st.st_nlink == 0) {
+		return NT_STATUS_DELETE_PENDING;
+	}
+	return NT_STATUS_OK;
+}
+
+/*
  * Who has such opens, they are asked to close them, and persistd answers the
  * second question when it has heard that they did.
  */
 static NTSTATUS take_over(struct connection_struct *conn,
-			  const SMB_STRUCT_STAT *st, struct wire_takeover *t)
+			  const struct smb_filename *smb_fname,
+			  struct wire_takeover *t)
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + TAKEOVER_BUDGET_NS;
 	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
@@ -126,7 +143,7 @@ static NTSTATUS take_over(struct connection_struct *conn,
 	if (!ask_persistd(t, deadline_ns, &reply)) {
 		return NT_STATUS_OK;
 	}
-	contend_forget(conn, st, &reply);
+	contend_forget(conn, &smb_fname->st, &reply);
 	left_ms = clock_ms_until(deadline_ns) - ANSWER_MARGIN_MS;
 	if (reply.num_holders > 0 && left_ms > 0) {
 		for (i = 0; i < reply.num_holders; i++) {
@@ -136,14 +153,15 @@ static NTSTATUS take_over(struct connection_struct *conn,
 		if (!ask_persistd(t, deadline_ns, &reply)) {
 			return NT_STATUS_OK;
 		}
-		contend_forget(conn, st, &reply);
+		contend_forget(conn, &smb_fname->st, &reply);
 	}
 	if (reply.num_holders > 0) {
 		DBG_WARNING("smbd %"PRIu64" did not close in time what another "
 			    "node takes over\n",
 			    reply.holders[0].server_id.pid);
 	}
-	return reply.refused ? NT_STATUS_FILE_FORCED_CLOSED : NT_STATUS_OK;
+	return reply.refused ? NT_STATUS_FILE_FORCED_CLOSED :
+			       check_still_there(smb_fname);
 }
 
 NTSTATUS app_instance_arriving(struct connection_struct *conn,
@@ -171,7 +189,7 @@ NTSTATUS app_instance_arriving(struct connection_struct *conn,
 	t.ino = st->st_ex_ino;
 	t.may_close = may_close(conn, smb_fname);
 	if (t.share != NULL) {
-		status = take_over(conn, st, &t);
+		status = take_over(conn, smb_fname, &t);
 	}
 	TALLOC_FREE(frame);
 	return status;

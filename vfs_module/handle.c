@@ -28,12 +28,11 @@ struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
 
 struct persistent_handle *handle_find(const uint8_t *cookie)
 {
-	struct persistent_handle *h = NULL;
+	struct persistent_handle *h = handles;
 
-	for (h = handles; h != NULL; h = h->next) {
-		if (memcmp(h->cookie.cookie, cookie, WIRE_COOKIE_SIZE) == 0) {
-			break;
-		}
+	while (h != NULL &&
+	       memcmp(h->cookie.cookie, cookie, WIRE_COOKIE_SIZE) != 0) {
+		h = h->next;
 	}
 	return h;
 }
@@ -128,7 +127,6 @@ static void guid_bytes(const struct GUID *guid, uint8_t out[WIRE_GUID_SIZE])
 	GUID_to_ndr_buf(guid, &buf);
 	memcpy(out, buf.buf, WIRE_GUID_SIZE);
 }
-
 
 static unsigned wire_oplock(const struct files_struct *fsp)
 {
@@ -429,11 +427,6 @@ void handle_tell_again(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 }
 
-static bool persistd_knows(const struct persistent_handle *h)
-{
-	return h->deposited || h->plain;
-}
-
 void handles_resync(void)
 {
 	struct persistent_handle *h = NULL;
@@ -442,7 +435,7 @@ void handles_resync(void)
 	size_t count = 0;
 
 	for (h = handles; h != NULL; h = h->next) {
-		count += persistd_knows(h);
+		count += h->deposited || h->plain;
 	}
 	cookies = talloc_size(talloc_tos(), count * WIRE_COOKIE_SIZE + 1);
 	if (cookies == NULL) {
@@ -450,7 +443,7 @@ void handles_resync(void)
 	}
 	count = 0;
 	for (h = handles; h != NULL; h = h->next) {
-		if (persistd_knows(h)) {
+		if (h->deposited || h->plain) {
 			handle_tell_again(h);
 			memcpy(cookies + count * WIRE_COOKIE_SIZE,
 			       h->cookie.cookie, WIRE_COOKIE_SIZE);

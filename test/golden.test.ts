@@ -28,6 +28,8 @@ interface VerdictBody {
   serverId?: ServerId;
   more?: boolean;
   handles?: ImportBody[];
+  refused?: boolean;
+  holders?: { cookie: { bin: string }; serverId: ServerId }[];
 }
 
 interface ImportBody {
@@ -38,7 +40,7 @@ interface ImportBody {
 }
 
 const FUZZ_ROUNDS = 200_000;
-const REPLIES = ['welcome', 'ack', 'arrived', 'contended', 'imports', 'verdict', 'error'];
+const REPLIES = 'welcome ack arrived contended imports takenOver verdict error'.split(' ');
 const golden: Golden[] = JSON.parse(readFileSync('test/golden/messages.json', 'utf8'));
 const sent = golden.filter(({ type }) => !REPLIES.includes(type));
 const replies = golden.filter(({ type }) => REPLIES.includes(type));
@@ -72,13 +74,13 @@ function understood({ type, value }: Golden): string {
   if (body.levelLost) words.push('level-lost');
   if (body.reason !== undefined) words.push(body.reason);
   if (body.final) words.push('final');
-  if (body.serverId) {
-    const { pid, taskId, vnn, uniqueId } = body.serverId;
-    const unique = typeof uniqueId === 'number' ? uniqueId : uniqueId.int;
-    words.push('holder', pid, taskId, vnn, unique);
+  if (body.refused) words.push('refused');
+  for (const { cookie, serverId } of body.holders ?? []) {
+    words.push('held', cookie.bin.slice(0, 2), ...holder(serverId));
   }
   if (body.more !== undefined) words.push(body.more ? 'more' : 'all');
   for (const handle of body.handles ?? []) words.push(...importWords(handle));
+  if (body.serverId) words.push(...holder(body.serverId));
   return words.join(' ');
 }
 
@@ -94,6 +96,10 @@ function importWords({
     return ['lock', start, typeof count === 'number' ? count : count.int, Number(exclusive)];
   });
   return [...words, ...flags, ...lockWords];
+}
+
+function holder({ pid, taskId, vnn, uniqueId }: ServerId): (string | number)[] {
+  return ['holder', pid, taskId, vnn, typeof uniqueId === 'number' ? uniqueId : uniqueId.int];
 }
 
 const packed = linesOf(goldenWire(['messages']));

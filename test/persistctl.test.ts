@@ -42,6 +42,7 @@ const SERVER = { pid: 4711n, taskId: 0, vnn: 0, uniqueId: 0x7fff_ffff_ffffn };
 const HANDLE_KEYS = [
   ...['id', 'kind', 'durableVersion', 'state', 'share', 'path', 'service_path', 'filename'],
   ...['username', 'uid', 'remote_machine', 'hostname', 'client_guid', 'create_guid'],
+  ...['app_instance_id', 'app_instance_version'],
   ...['lease_key', 'oplock', 'lease_state', 'fileid', 'server_id', 'access_mask', 'sharemode'],
   ...['opened_at', 'disconnected_at', 'expires_at', 'expires_in_ms', 'timeout_ms', 'locks'],
   ...['retained', 'orphan', 'unlinked', 'reason', 'resumes'],
@@ -123,6 +124,7 @@ function record(cookie: string, changes: Partial<HandleRecord> = {}): HandleReco
     dev: 64769n,
     ino: BigInt(`0x${cookie.slice(0, 4)}`),
     recordsEpoch: '0'.repeat(32),
+    appInstance: null,
     ...changes,
   };
 }

@@ -19,9 +19,11 @@ import { handleRecord } from '../daemon/src/wire/records.js';
 import {
   decodeRequest,
   encodeRequest,
+  encodeTakeoverAnswer,
   encodeVerdict,
   REFUSAL_REASONS,
   type RefusalReason,
+  type TakeoverAnswer,
   type Verdict,
 } from '../daemon/src/wire/smbd.js';
 
@@ -34,7 +36,7 @@ interface Golden {
 
 const golden = JSON.parse(readFileSync('test/golden/messages.json', 'utf8')) as Golden[];
 
-const REQUESTS = ['hello', 'events', 'claim', 'arrive', 'contend', 'import'];
+const REQUESTS = ['hello', 'events', 'claim', 'arrive', 'contend', 'import', 'takeover'];
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -63,7 +65,16 @@ function bodyOf(name: string): Body {
 
 test('every message and event of the protocol has golden bytes', () => {
   const messages = new Set(golden.map(({ type }) => type));
-  const replies = ['welcome', 'ack', 'verdict', 'arrived', 'contended', 'imports', 'error'];
+  const replies = [
+    'welcome',
+    'ack',
+    'verdict',
+    'arrived',
+    'contended',
+    'imports',
+    'takenOver',
+    'error',
+  ];
   for (const type of [...REQUESTS, ...replies]) {
     assert.ok(messages.has(type), type);
   }
@@ -137,6 +148,23 @@ test('verdicts are encoded as the golden bytes', () => {
   }
 });
 
+test('the answer to a takeover is encoded as the golden bytes', () => {
+  const [cookie, second] = ['000102030405060708090a0b0c0d0e0f', '101112131415161718191a1b1c1d1e1f'];
+  const self = { pid: 4711n, taskId: 0, vnn: 0xffff_ffff, uniqueId: 0x8123456789abcdefn };
+  const other = { pid: 4712n, taskId: 1, vnn: 0, uniqueId: 12345678901234567n };
+  const holders = [
+    { cookie: cookie as string, serverId: self },
+    { cookie: second as string, serverId: other },
+  ];
+  const check = (name: string, answer: TakeoverAnswer): void => {
+    const bytes = encodeMessage('takenOver', 9, encodeTakeoverAnswer(answer));
+    assert.is(bytes.toString('hex'), find(name).hex);
+  };
+  check('takenOver: nothing found', { refused: false, ended: [], holders: [] });
+  check('takenOver: refused', { refused: true, ended: [], holders: [] });
+  check('takenOver: one ended, two held', { refused: false, ended: [0xffff_ffffn], holders });
+});
+
 test('a path that is not UTF-8 keeps its bytes', () => {
   const request = decodeRequest(
     'events',
@@ -155,7 +183,7 @@ test('unknown keys are ignored', () => {
 });
 
 test('each missing key, and each key of another type, is refused', () => {
-  for (const name of ['hello', 'claim', 'arrive', 'contend', 'events: sync']) {
+  for (const name of ['hello', 'claim', 'arrive', 'contend', 'takeover', 'events: sync']) {
     const { type } = find(name);
     for (const key of Object.keys(bodyOf(name))) {
       const { [key]: _, ...without } = bodyOf(name);

@@ -17,8 +17,8 @@ static bool maybe_away(const SMB_STRUCT_STAT *st)
 	       descriptors_maybe_parked(st->st_ex_dev, st->st_ex_ino);
 }
 
-static const char *client_address(TALLOC_CTX *mem_ctx,
-				  const struct connection_struct *conn)
+const char *contend_client_address(TALLOC_CTX *mem_ctx,
+				   const struct connection_struct *conn)
 {
 	const char *address = tsocket_address_inet_addr_string(
 		conn->sconn->remote_address, mem_ctx);
@@ -34,17 +34,15 @@ static bool ask(const msgpack_sbuffer *question, uint64_t seq,
 	return link_ask(question, seq, deadline_ns, expected, reply);
 }
 
-static void forget_orphans(TALLOC_CTX *mem_ctx,
-			   struct connection_struct *conn,
-			   const SMB_STRUCT_STAT *st,
-			   const struct wire_reply *reply)
+void contend_forget(struct connection_struct *conn, const SMB_STRUCT_STAT *st,
+		    const struct wire_reply *reply)
 {
 	struct file_id id = vfs_file_id_from_sbuf(conn, st);
 	struct share_mode_lock *lck = NULL;
 	size_t i = 0;
 
 	if (reply->num_ended > 0) {
-		lck = get_existing_share_mode_lock(mem_ctx, id);
+		lck = get_existing_share_mode_lock(talloc_tos(), id);
 	}
 	for (i = 0; lck != NULL && i < reply->num_ended; i++) {
 		records_forget_orphan(lck, &id, reply->ended[i]);
@@ -89,11 +87,11 @@ void contend_arriving(struct connection_struct *conn,
 	seq = link_next_seq();
 	msgpack_sbuffer_init(&question);
 	wire_pack_arrive(&question, seq, link_self(),
-			 client_address(frame, conn), guid.buf,
+			 contend_client_address(frame, conn), guid.buf,
 			 lease != NULL ? lease_key : NULL, create_guid,
 			 st->st_ex_dev, st->st_ex_ino);
 	if (ask(&question, seq, WIRE_REPLY_ARRIVED, &reply)) {
-		forget_orphans(frame, conn, st, &reply);
+		contend_forget(conn, st, &reply);
 	}
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(frame);
@@ -130,7 +128,7 @@ void contend_opened(const struct files_struct *fsp)
 	if (ids_of_disconnected(frame, &fsp->file_id, &alive)) {
 		seq = link_next_seq();
 		wire_pack_contend(&question, seq, link_self(),
-				  client_address(frame, fsp->conn),
+				  contend_client_address(frame, fsp->conn),
 				  st->st_ex_dev, st->st_ex_ino,
 				  fsp->access_mask, alive,
 				  talloc_array_length(alive));
@@ -169,7 +167,7 @@ void contend_refused(const struct connection_struct *conn,
 	frame = talloc_stackframe();
 	msgpack_sbuffer_init(&event);
 	wire_event_conflict(&event, st->st_ex_dev, st->st_ex_ino,
-			    client_address(frame, conn), name);
+			    contend_client_address(frame, conn), name);
 	link_queue(NULL, &event);
 	TALLOC_FREE(frame);
 }

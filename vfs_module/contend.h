@@ -6,6 +6,8 @@
 #ifndef PERSISTENT_CONTEND_H
 #define PERSISTENT_CONTEND_H
 
+#include "wire.h"
+
 /*
  * Before an open: a client that opens anew with its lease key or create GUID,
  * instead of resuming, has forgotten its handle and finds it out of its way.
@@ -29,6 +31,14 @@ void contend_opened(const struct files_struct *fsp);
  * owner's own client can get here, by another open under the same lease.)
  */
 bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock);
+
+/* smbd's records of handles that persistd has ended (reply->ended) go. */
+void contend_forget(struct connection_struct *conn, const SMB_STRUCT_STAT *st,
+		    const struct wire_reply *reply);
+
+/* How the messages name the client, talloc'ed or constant. */
+const char *contend_client_address(TALLOC_CTX *mem_ctx,
+				   const struct connection_struct *conn);
 
 /* After an open or a lock that was refused: it may be such a handle's doing. */
 void contend_refused(const struct connection_struct *conn,

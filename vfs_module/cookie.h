@@ -8,6 +8,8 @@
 #ifndef PERSISTENT_COOKIE_H
 #define PERSISTENT_COOKIE_H
 
+#include "wire.h"
+
 enum persistent_kind {
 	PERSISTENT_KIND_DURABLE = 0,
 	PERSISTENT_KIND_RESILIENT = 1,
@@ -38,6 +40,7 @@ struct persistent_cookie {
 	uint32_t timeout_ms;      /* the client's, while smbd is told more */
 	uint32_t lock_count;      /* when it was disconnected */
 	struct persistent_surrogate surrogate;
+	struct wire_app_instance app_instance;
 	DATA_BLOB stock;          /* vfs_default's own cookie */
 };
 

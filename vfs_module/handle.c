@@ -13,6 +13,7 @@
 #define DBGC_CLASS DBGC_VFS
 
 #define SECURE_BUDGET_NS (200 * CLOCK_NS_PER_MS)
+#define APP_INSTANCE_HURRY_MS 50
 
 /* All of this smbd child, for the times when persistd or the keeper is new. */
 static struct persistent_handle *handles;
@@ -24,6 +25,17 @@ struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
 		return NULL;
 	}
 	return VFS_FETCH_FSP_EXTENSION(vfs, fsp);
+}
+
+struct persistent_handle *handle_find(const uint8_t *cookie)
+{
+	struct persistent_handle *h = handles;
+
+	while (h != NULL &&
+	       memcmp(h->cookie.cookie, cookie, WIRE_COOKIE_SIZE) != 0) {
+		h = h->next;
+	}
+	return h;
 }
 
 bool handle_is_kept(const struct persistent_handle *h)
@@ -117,7 +129,6 @@ static void guid_bytes(const struct GUID *guid, uint8_t out[WIRE_GUID_SIZE])
 	memcpy(out, buf.buf, WIRE_GUID_SIZE);
 }
 
-
 static unsigned wire_oplock(const struct files_struct *fsp)
 {
 	if (fsp->oplock_type == LEASE_OPLOCK) {
@@ -133,6 +144,14 @@ static unsigned wire_oplock(const struct files_struct *fsp)
 		return SMB2_OPLOCK_LEVEL_II;
 	}
 	return SMB2_OPLOCK_LEVEL_NONE;
+}
+
+static const char *kind_text(const struct persistent_handle *h)
+{
+	if (h->cookie.kind == PERSISTENT_KIND_RESILIENT) {
+		return "resilient";
+	}
+	return h->state == HANDLE_ASKED ? "plain" : "durable";
 }
 
 /* The handle record of docs/protocol.md 1.2. */
@@ -154,8 +173,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 	msgpack_packer pk = { 0 };
 	struct wire_record r = {
 		.cookie = h->cookie.cookie,
-		.kind = h->cookie.kind == PERSISTENT_KIND_RESILIENT ?
-				"resilient" : "durable",
+		.kind = kind_text(h),
 		.durable_version = h->cookie.durable_version,
 		.share = lp_servicename(frame, lp_sub, SNUM(conn)),
 		.connect_path = conn->connectpath,
@@ -178,6 +196,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 		.timeout_ms = global->durable_timeout_msec,
 		.server_id = *link_self(),
 		.records_epoch = records_epoch(),
+		.app_instance = h->cookie.app_instance,
 	};
 	bool ok = false;
 
@@ -283,6 +302,14 @@ static bool restore_create_guid(struct persistent_handle *h)
 	return true;
 }
 
+/* Another node may come as soon as the CREATE is answered. */
+static void hurry_app_instance(const struct persistent_handle *h)
+{
+	if (h->cookie.app_instance.given) {
+		link_hurry(APP_INSTANCE_HURRY_MS);
+	}
+}
+
 void handle_announce(struct persistent_handle *h)
 {
 	msgpack_sbuffer record = { 0 };
@@ -313,6 +340,16 @@ void handle_announce(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
 	h->out_context_blobs = NULL;
+	hurry_app_instance(h);
+}
+
+void handle_announce_plain(struct persistent_handle *h)
+{
+	if (h->cookie.app_instance.given && !h->plain) {
+		h->plain = true;
+		handle_tell_again(h);
+		hurry_app_instance(h);
+	}
 }
 
 bool handle_secure(struct persistent_handle *h)
@@ -346,11 +383,13 @@ void handle_closed(struct persistent_handle *h, const char *reason)
 {
 	msgpack_sbuffer event = { 0 };
 
-	if (!handle_is_kept(h)) {
+	if (handle_is_kept(h)) {
+		(void)descriptors_drop(h->cookie.cookie);
+	} else if (!h->plain) {
 		return;
 	}
-	(void)descriptors_drop(h->cookie.cookie);
 	h->deposited = false;
+	h->plain = false;
 	if (link_unqueue_grant(h->cookie.cookie)) {
 		return;
 	}
@@ -401,7 +440,7 @@ void handles_resync(void)
 	size_t count = 0;
 
 	for (h = handles; h != NULL; h = h->next) {
-		count += h->deposited;
+		count += h->deposited || h->plain;
 	}
 	cookies = talloc_size(talloc_tos(), count * WIRE_COOKIE_SIZE + 1);
 	if (cookies == NULL) {
@@ -409,7 +448,7 @@ void handles_resync(void)
 	}
 	count = 0;
 	for (h = handles; h != NULL; h = h->next) {
-		if (h->deposited) {
+		if (h->deposited || h->plain) {
 			handle_tell_again(h);
 			memcpy(cookies + count * WIRE_COOKIE_SIZE,
 			       h->cookie.cookie, WIRE_COOKIE_SIZE);
@@ -444,20 +483,16 @@ void handles_redeposit(void)
 
 void handles_refused(const uint8_t *cookie, int status)
 {
-	struct persistent_handle *h = NULL;
+	struct persistent_handle *h = handle_find(cookie);
 	msgpack_sbuffer event = { 0 };
 
-	for (h = handles; h != NULL; h = h->next) {
-		if (memcmp(h->cookie.cookie, cookie, WIRE_COOKIE_SIZE) == 0) {
-			break;
-		}
-	}
 	if (h == NULL || !h->deposited) {
 		return;
 	}
 	DBG_WARNING("fdkeeper does not keep %s (%s): it is a stock durable "
 		    "handle\n", fsp_str_dbg(h->fsp), strerror(-status));
 	h->deposited = false;
+	h->plain = false;
 	if (!link_unqueue_grant(cookie)) {
 		msgpack_sbuffer_init(&event);
 		wire_event_close(&event, cookie, "refused");

@@ -11,7 +11,7 @@
 #include "wire.h"
 
 enum handle_state {
-	HANDLE_ASKED,     /* the CREATE asks for durability */
+	HANDLE_ASKED,     /* the CREATE asks for it, or has an AppInstanceId */
 	HANDLE_GRANTED,   /* smbd grants it; not told to anybody yet */
 	HANDLE_RESUMED,   /* the same, after a reconnect */
 	HANDLE_ANNOUNCED, /* with the keeper and persistd */
@@ -25,6 +25,8 @@ struct persistent_handle {
 	struct persistent_cookie cookie;
 	uint32_t share_access;
 	bool deposited;
+	bool plain; /* persistd knows it though nobody keeps it */
+	const char *close_reason; /* NULL: the client closes it */
 
 	/* of the CREATE in progress, for handle_announce() */
 	uint32_t asked_timeout_ms; /* DH2Q; 0: the server may choose */
@@ -38,6 +40,9 @@ struct persistent_handle {
 /* The handle of an fsp, or NULL. */
 struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
 				    const struct files_struct *fsp);
+
+/* The one with this cookie in this smbd child, or NULL. */
+struct persistent_handle *handle_find(const uint8_t *cookie);
 
 /* Whether the keeper has its descriptor. */
 bool handle_is_kept(const struct persistent_handle *h);
@@ -68,6 +73,12 @@ bool handle_secure(struct persistent_handle *h);
  * keeping, settles the timeout, tells persistd.
  */
 void handle_announce(struct persistent_handle *h);
+
+/*
+ * The same for an open that ends with its connection: persistd knows it if
+ * another node of a cluster may take it over (app_instance.h).
+ */
+void handle_announce_plain(struct persistent_handle *h);
 
 /* persistd shall know the handle as it is now. */
 void handle_tell_again(struct persistent_handle *h);

@@ -132,6 +132,7 @@ static void note_reply(struct wire_reply *reply)
 	case WIRE_REPLY_ARRIVED:
 	case WIRE_REPLY_CONTENDED:
 	case WIRE_REPLY_IMPORTS:
+	case WIRE_REPLY_TAKEN_OVER:
 		/* to a question that was given up */
 		break;
 	}
@@ -408,26 +409,41 @@ static void waited_in_vain(void)
 		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
 }
 
-bool link_settle(int wait_ms)
+/* False: not in time; nothing else follows from that. */
+static bool flush_and_wait(int wait_ms)
 {
 	uint64_t deadline = clock_monotonic_ns() + wait_ms * CLOCK_NS_PER_MS;
 
-	if (!link_is_open() || persistd.lost || !may_wait()) {
-		return false;
-	}
 	if (!persistd.greeted) {
 		(void)wait_for(ZMQ_POLLOUT, deadline);
 	}
 	link_flush();
 	while (!persistd.lost && events_outstanding()) {
 		if (!wait_for(ZMQ_POLLIN, deadline)) {
-			waited_in_vain();
-			link_lose("no acknowledgement in time");
 			return false;
 		}
 		drain_replies();
 	}
+	return true;
+}
+
+bool link_settle(int wait_ms)
+{
+	if (!link_is_open() || persistd.lost || !may_wait()) {
+		return false;
+	}
+	if (!flush_and_wait(wait_ms)) {
+		waited_in_vain();
+		link_lose("no acknowledgement in time");
+	}
 	return !persistd.lost && persistd.queued == 0;
+}
+
+void link_hurry(int wait_ms)
+{
+	if (link_is_open() && !persistd.lost && may_wait()) {
+		(void)flush_and_wait(wait_ms);
+	}
 }
 
 /* Waits for the reply to one message; others that come are noted. */

@@ -365,6 +365,7 @@ static bool make_open(struct import *im)
 	*c = (struct persistent_cookie) {
 		.durable_version = r->durable_version,
 		.create_options = r->create_options,
+		.app_instance = r->app_instance,
 	};
 	memcpy(c->cookie, r->cookie, sizeof(c->cookie));
 	return make_stock_cookie(im, &c->stock);

@@ -20,6 +20,7 @@
  * away the share works as on stock Samba.
  */
 #include "samba_compat.h"
+#include "app_instance.h"
 #include "clock.h"
 #include "contend.h"
 #include "descriptors.h"
@@ -92,6 +93,7 @@ static uint32_t persistent_fs_capabilities(struct vfs_handle_struct *vfs,
 	(void)link_open(sconn->ev_ctx, sconn->msg_ctx, run_dir,
 			&link_callbacks);
 	import_at_connect(vfs->conn);
+	app_instance_listen(sconn);
 	return SMB_VFS_NEXT_FS_CAPABILITIES(vfs, res);
 }
 
@@ -104,10 +106,14 @@ static void persistent_disconnect(struct vfs_handle_struct *vfs)
 	SMB_VFS_NEXT_DISCONNECT(vfs);
 }
 
-/* MS-SMB2 2.2.13.2.11: Timeout is the first field of DH2Q. */
+/*
+ * Of an open that may become a handle, or that another node may take over.
+ * MS-SMB2 2.2.13.2.11: Timeout is the first field of DH2Q.
+ */
 static void note_durable_request(struct vfs_handle_struct *vfs,
 				 struct files_struct *fsp,
 				 const struct smb2_create_blobs *in,
+				 const struct wire_app_instance *app,
 				 struct smb2_create_blobs *out,
 				 uint32_t share_access,
 				 uint32_t create_options)
@@ -119,12 +125,12 @@ static void note_durable_request(struct vfs_handle_struct *vfs,
 	struct persistent_handle *h = NULL;
 
 	/* process locks (not OFD) would be lost with any copy's close */
-	if ((dhnq == NULL && dh2q == NULL) || fsp->op == NULL ||
+	if ((dhnq == NULL && dh2q == NULL && !app->given) || fsp->op == NULL ||
 	    !fsp->fsp_flags.use_ofd_locks ||
 	    fsp->fsp_flags.is_directory || fsp_is_alternate_stream(fsp)) {
 		return;
 	}
-	h = handle_add(vfs, fsp, dh2q != NULL ? 2 : 1);
+	h = handle_add(vfs, fsp, dh2q != NULL ? 2 : dhnq != NULL ? 1 : 0);
 	if (h == NULL) {
 		return;
 	}
@@ -134,6 +140,7 @@ static void note_durable_request(struct vfs_handle_struct *vfs,
 	h->out_context_blobs = out;
 	h->share_access = share_access;
 	h->cookie.create_options = create_options;
+	h->cookie.app_instance = *app;
 }
 
 static NTSTATUS persistent_create_file(
@@ -148,9 +155,15 @@ static NTSTATUS persistent_create_file(
 	const struct smb2_create_blobs *in_context_blobs,
 	struct smb2_create_blobs *out_context_blobs)
 {
+	struct wire_app_instance app =
+		app_instance_read(req, in_context_blobs);
 	NTSTATUS status;
 
 	import_file(vfs->conn, &smb_fname->st);
+	status = app_instance_arriving(vfs->conn, smb_fname, &app);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
 	contend_arriving(vfs->conn, smb_fname, lease, in_context_blobs);
 	status = SMB_VFS_NEXT_CREATE_FILE(
 		vfs, req, dirfsp, smb_fname, access_mask, share_access,
@@ -163,7 +176,7 @@ static NTSTATUS persistent_create_file(
 	}
 	contend_opened(*result);
 	if (in_context_blobs != NULL) {
-		note_durable_request(vfs, *result, in_context_blobs,
+		note_durable_request(vfs, *result, in_context_blobs, &app,
 				     out_context_blobs, share_access,
 				     create_options);
 	}
@@ -211,6 +224,8 @@ static uint64_t persistent_get_alloc_size(struct vfs_handle_struct *vfs,
 	if (h != NULL && (h->state == HANDLE_GRANTED ||
 			  h->state == HANDLE_RESUMED)) {
 		handle_announce(h);
+	} else if (h != NULL && h->state == HANDLE_ASKED) {
+		handle_announce_plain(h);
 	}
 	return size;
 }
@@ -253,7 +268,8 @@ static int persistent_close(struct vfs_handle_struct *vfs,
 			(void)fcntl(fsp_get_pathref_fd(fsp), F_OFD_SETLK,
 				    &all);
 		}
-		handle_closed(h, "close");
+		handle_closed(h, h->close_reason != NULL ? h->close_reason :
+							   "close");
 	}
 	return SMB_VFS_NEXT_CLOSE(vfs, fsp);
 }

@@ -91,9 +91,26 @@ static void pack_stat(msgpack_packer *pk, const struct wire_stat *st)
 	pack_i64(pk, "ctimeNs", st->ctime_ns);
 }
 
+static void pack_app_instance(msgpack_packer *pk,
+			      const struct wire_app_instance *app)
+{
+	pack_str(pk, "appInstance");
+	msgpack_pack_map(pk, 2);
+	pack_str(pk, "id");
+	pack_bin(pk, app->id, WIRE_GUID_SIZE);
+	pack_str(pk, "version");
+	if (app->has_version) {
+		msgpack_pack_map(pk, 2);
+		pack_u64(pk, "high", app->version_high);
+		pack_u64(pk, "low", app->version_low);
+	} else {
+		msgpack_pack_nil(pk);
+	}
+}
+
 void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 {
-	msgpack_pack_map(pk, 29);
+	msgpack_pack_map(pk, r->app_instance.given ? 30 : 29);
 	pack_cookie(pk, r->cookie);
 	pack_text(pk, "kind", r->kind);
 	pack_u64(pk, "durableVersion", r->durable_version);
@@ -126,6 +143,9 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	pack_u64(pk, "ino", r->ino);
 	pack_str(pk, "recordsEpoch");
 	pack_bin(pk, r->records_epoch, WIRE_GUID_SIZE);
+	if (r->app_instance.given) {
+		pack_app_instance(pk, &r->app_instance);
+	}
 }
 
 static void event_begin(msgpack_packer *pk, msgpack_sbuffer *out,
@@ -407,6 +427,26 @@ void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
 	pack_u64(&pk, "ino", ino);
 }
 
+void wire_pack_takeover(msgpack_sbuffer *out, uint64_t seq,
+			const struct wire_server_id *id,
+			const struct wire_takeover *t)
+{
+	msgpack_packer pk = { 0 };
+
+	message_begin(&pk, out, "takeover", seq);
+	msgpack_pack_map(&pk, 9);
+	pack_server_id(&pk, id);
+	pack_text(&pk, "clientAddress", t->client_address);
+	pack_str(&pk, "clientGuid");
+	pack_bin(&pk, t->client_guid, WIRE_GUID_SIZE);
+	pack_text(&pk, "share", t->share);
+	pack_u64(&pk, "dev", t->dev);
+	pack_u64(&pk, "ino", t->ino);
+	pack_app_instance(&pk, t->app_instance);
+	pack_bool(&pk, "mayClose", t->may_close);
+	pack_u64(&pk, "waitMs", t->wait_ms);
+}
+
 static bool is_str(const msgpack_object *o, const char *s)
 {
 	return o->type == MSGPACK_OBJECT_STR &&
@@ -449,7 +489,7 @@ static bool map_bool(const msgpack_object *map, const char *key, bool *out)
 	return true;
 }
 
-static bool parse_holder(const msgpack_object *o, struct wire_server_id *id)
+static bool parse_server_id(const msgpack_object *o, struct wire_server_id *id)
 {
 	uint64_t task_id = 0;
 	uint64_t vnn = 0;
@@ -495,13 +535,13 @@ static bool parse_verdict(const msgpack_object *body, struct wire_verdict *v)
 
 	o = map_get(body, "serverId");
 	if (o != NULL && o->type != MSGPACK_OBJECT_NIL) {
-		v->have_holder = parse_holder(o, &v->holder);
+		v->have_holder = parse_server_id(o, &v->holder);
 		return v->have_holder;
 	}
 	return true;
 }
 
-static bool parse_arrived(const msgpack_object *body, struct wire_reply *r)
+static bool parse_ended(const msgpack_object *body, struct wire_reply *r)
 {
 	const msgpack_object *ended = map_get(body, "ended");
 	uint32_t i = 0;
@@ -520,6 +560,46 @@ static bool parse_arrived(const msgpack_object *body, struct wire_reply *r)
 		r->ended[i] = o->via.u64;
 	}
 	r->num_ended = ended->via.array.size;
+	return true;
+}
+
+static bool parse_holder(const msgpack_object *o, struct wire_holder *h)
+{
+	const msgpack_object *cookie = NULL;
+	const msgpack_object *id = NULL;
+
+	if (o->type != MSGPACK_OBJECT_MAP) {
+		return false;
+	}
+	cookie = map_get(o, "cookie");
+	id = map_get(o, "serverId");
+	if (cookie == NULL || cookie->type != MSGPACK_OBJECT_BIN ||
+	    cookie->via.bin.size != WIRE_COOKIE_SIZE ||
+	    id == NULL || !parse_server_id(id, &h->server_id)) {
+		return false;
+	}
+	memcpy(h->cookie, cookie->via.bin.ptr, WIRE_COOKIE_SIZE);
+	return true;
+}
+
+static bool parse_taken_over(const msgpack_object *body, struct wire_reply *r)
+{
+	const msgpack_object *holders = map_get(body, "holders");
+	uint32_t i = 0;
+
+	if (!map_bool(body, "refused", &r->refused) ||
+	    !parse_ended(body, r) || holders == NULL ||
+	    holders->type != MSGPACK_OBJECT_ARRAY ||
+	    holders->via.array.size > WIRE_HOLDERS_MAX) {
+		return false;
+	}
+	for (i = 0; i < holders->via.array.size; i++) {
+		if (!parse_holder(&holders->via.array.ptr[i],
+				  &r->holders[i])) {
+			return false;
+		}
+	}
+	r->num_holders = holders->via.array.size;
 	return true;
 }
 
@@ -546,11 +626,15 @@ static bool parse_message(const msgpack_object *o, struct wire_reply *reply)
 	}
 	if (is_str(&f[1], "arrived")) {
 		reply->type = WIRE_REPLY_ARRIVED;
-		return parse_arrived(&f[3], reply);
+		return parse_ended(&f[3], reply);
 	}
 	if (is_str(&f[1], "contended")) {
 		reply->type = WIRE_REPLY_CONTENDED;
 		return true;
+	}
+	if (is_str(&f[1], "takenOver")) {
+		reply->type = WIRE_REPLY_TAKEN_OVER;
+		return parse_taken_over(&f[3], reply);
 	}
 	if (is_str(&f[1], "error")) {
 		reply->type = WIRE_REPLY_ERROR;

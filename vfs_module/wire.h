@@ -17,7 +17,8 @@
 #define WIRE_GUID_SIZE 16
 #define WIRE_MESSAGE_MAX 1048576
 #define WIRE_REASON_SIZE 32
-#define WIRE_ENDED_MAX 64 /* own orphans of one client on one file */
+#define WIRE_ENDED_MAX 64 /* handles on one file that give way to one open */
+#define WIRE_HOLDERS_MAX 16
 
 /* Samba's struct server_id, which smbstatus --json shows the same way. */
 struct wire_server_id {
@@ -35,6 +36,15 @@ struct wire_stat {
 	uint64_t size_bytes;
 	int64_t mtime_ns;
 	int64_t ctime_ns;
+};
+
+/* SMB2_CREATE_APP_INSTANCE_ID and _VERSION, MS-SMB2 2.2.13.2.13 and .15. */
+struct wire_app_instance {
+	bool given;
+	uint8_t id[WIRE_GUID_SIZE];
+	bool has_version;
+	uint64_t version_high;
+	uint64_t version_low;
 };
 
 /* docs/protocol.md 1.2, in the order of its table. */
@@ -68,6 +78,7 @@ struct wire_record {
 	uint64_t dev;
 	uint64_t ino;
 	const uint8_t *records_epoch;
+	struct wire_app_instance app_instance;
 };
 
 enum wire_verdict_kind {
@@ -91,16 +102,27 @@ enum wire_reply_type {
 	WIRE_REPLY_ARRIVED,
 	WIRE_REPLY_CONTENDED,
 	WIRE_REPLY_IMPORTS,
+	WIRE_REPLY_TAKEN_OVER,
 	WIRE_REPLY_ERROR,
+};
+
+/* An open that is to be closed by the smbd child that has it. */
+struct wire_holder {
+	uint8_t cookie[WIRE_COOKIE_SIZE];
+	struct wire_server_id server_id;
 };
 
 struct wire_reply {
 	enum wire_reply_type type;
 	uint64_t seq;
 	struct wire_verdict verdict;
-	uint32_t ended[WIRE_ENDED_MAX]; /* persistent ids, of `arrived` */
+	uint32_t ended[WIRE_ENDED_MAX]; /* persistent ids */
 	size_t num_ended;
 	struct wire_imports *imports; /* wire_imports.h; NULL: none */
+	/* of `takenOver` */
+	bool refused;
+	struct wire_holder holders[WIRE_HOLDERS_MAX];
+	size_t num_holders;
 };
 
 /* The body of a grant or resumed event, and the keeper's record. */
@@ -167,6 +189,20 @@ void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
 		      const struct wire_server_id *id,
 		      const uint8_t *records_epoch, const char *share,
 		      uint64_t dev, uint64_t ino);
+/* What a CREATE with an AppInstanceId asks for. */
+struct wire_takeover {
+	const char *client_address;
+	const uint8_t *client_guid;
+	const char *share;
+	uint64_t dev;
+	uint64_t ino;
+	const struct wire_app_instance *app_instance;
+	bool may_close;   /* the user has GENERIC_READ on the file */
+	uint32_t wait_ms; /* for holders to be gone; 0: only who they are */
+};
+void wire_pack_takeover(msgpack_sbuffer *out, uint64_t seq,
+			const struct wire_server_id *id,
+			const struct wire_takeover *t);
 
 /*
  * Reads a reply of persistd. False for anything that is not exactly one

@@ -132,6 +132,35 @@ static struct wire_server_id server_id(struct reader *r)
 	return id;
 }
 
+/* The key is absent unless the CREATE had an AppInstanceId. */
+static struct wire_app_instance app_instance(struct reader *r)
+{
+	struct reader probe = *r;
+	const msgpack_object *map =
+		field(&probe, "appInstance", MSGPACK_OBJECT_MAP);
+	struct wire_app_instance app = { .given = false };
+	struct reader in = { .ok = false };
+	struct reader version = { .ok = false };
+
+	if (map == NULL) {
+		return app;
+	}
+	in = inside(r, map);
+	app.given = true;
+	memcpy(app.id, bin16(&in, "id"), sizeof(app.id));
+	probe = in;
+	map = field(&probe, "version", MSGPACK_OBJECT_MAP);
+	if (map != NULL) {
+		version = inside(r, map);
+		app.has_version = true;
+		app.version_high = u64(&version, "high", UINT64_MAX);
+		app.version_low = u64(&version, "low", UINT64_MAX);
+		r->ok &= version.ok;
+	}
+	r->ok &= in.ok;
+	return app;
+}
+
 static bool read_record(const struct reader *outer, const msgpack_object *map,
 			struct wire_record *record)
 {
@@ -167,6 +196,7 @@ static bool read_record(const struct reader *outer, const msgpack_object *map,
 		.dev = u64(&r, "dev", UINT64_MAX),
 		.ino = u64(&r, "ino", UINT64_MAX),
 		.records_epoch = bin16(&r, "recordsEpoch"),
+		.app_instance = app_instance(&r),
 	};
 	return r.ok;
 }

@@ -18,7 +18,7 @@ import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
 import { LmdbStore } from './store/lmdb-store.js';
-import type { ImportBody } from './wire/smbd.js';
+import type { ImportBody, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 10_000;
 /** Less than what the module waits for an answer. */
@@ -124,6 +124,7 @@ export class Daemon {
         await this.#perform(effects);
         return imports;
       },
+      takeover: (takeover, answer) => void this.#takeOver(takeover, answer),
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
     });
   }
@@ -140,6 +141,13 @@ export class Daemon {
       const handles = share === null ? table.onFile(dev, ino) : table.allLive();
       if (![...handles].some(isMissing)) return;
     } while (now().monotonicNs < end);
+  }
+
+  async #takeOver(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): Promise<void> {
+    // as below
+    await this.#keeper.info();
+    const ticket = this.#performer.takeoverTicket(answer);
+    this.#perform(this.#core.takeover(now(), { ...takeover, ticket }));
   }
 
   async #displace(decide: () => Displaced): Promise<readonly Handle[]> {

@@ -9,12 +9,13 @@ import { type Handle, NS_PER_MS } from './core/handle.js';
 import { logEvent } from './journal.js';
 import type { WatchEvent } from './shared/admin.js';
 import type { Store } from './store/store.js';
-import type { Verdict } from './wire/smbd.js';
+import type { TakeoverAnswer, Verdict } from './wire/smbd.js';
 
 const ENOENT = -2;
 const LONGEST_SLEEP_MS = 60_000;
 
 type VerdictEffect = Extract<Effect, { effect: 'verdict' }>;
+type TakenOverEffect = Extract<Effect, { effect: 'takenOver' }>;
 
 export interface Performance {
   /** false: the store could not be written. */
@@ -34,8 +35,11 @@ export interface PerformerParts {
 export class Performer {
   readonly #parts: PerformerParts;
   readonly #answers = new Map<number, (verdict: Verdict) => void>();
+  readonly #takeovers = new Map<number, (answer: TakeoverAnswer) => void>();
   /** Resolves when everything so far is committed, as far as it can be. */
   #committed: Promise<unknown> = Promise.resolve();
+  /** Resolves when the keeper has answered all that it was told to drop. */
+  #dropped: Promise<unknown> = Promise.resolve();
   #tickets = 0;
   #timer: NodeJS.Timeout | null = null;
   #timerNs: bigint | null = null;
@@ -51,10 +55,18 @@ export class Performer {
     return ticket;
   }
 
+  /** The same for a takeover. */
+  takeoverTicket(answer: (answer: TakeoverAnswer) => void): number {
+    const ticket = ++this.#tickets;
+    this.#takeovers.set(ticket, answer);
+    return ticket;
+  }
+
   perform(effects: readonly Effect[]): Performance {
     const batch = new Map<string, Handle | null>();
     const drops = new Map<string, Promise<number | null>>();
     const verdicts: VerdictEffect[] = [];
+    const takenOver: TakenOverEffect[] = [];
     for (const effect of effects) {
       switch (effect.effect) {
         case 'put':
@@ -79,6 +91,9 @@ export class Performer {
         case 'verdict':
           verdicts.push(effect);
           break;
+        case 'takenOver':
+          takenOver.push(effect);
+          break;
       }
     }
     const earlier = this.#committed;
@@ -86,6 +101,8 @@ export class Performer {
     for (const verdict of verdicts) {
       this.#deliver(verdict, verdict.restsOnBatch ? this.#committed : earlier);
     }
+    if (drops.size > 0) this.#dropped = Promise.all([this.#dropped, ...drops.values()]);
+    for (const each of takenOver) this.#tell(each);
     this.#sleep();
     return { committed, drops };
   }
@@ -122,6 +139,13 @@ export class Performer {
       this.#answers.get(ticket)?.(verdict);
       this.#answers.delete(ticket);
       if (verdict.verdict === 'resume') this.#parts.log.debug({ id }, 'may be resumed');
+    });
+  }
+
+  #tell({ ticket, answer }: TakenOverEffect): void {
+    void Promise.all([this.#committed, this.#dropped]).then(() => {
+      this.#takeovers.get(ticket)?.(answer);
+      this.#takeovers.delete(ticket);
     });
   }
 

@@ -71,6 +71,15 @@ static const struct wire_stat old_stat = {
 	.ctime_ns = -1,
 };
 
+static const struct wire_app_instance app_instance = {
+	.given = true,
+	.id = "\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7"
+	      "\xa8\xa9\xaa\xab\xac\xad\xae\xaf",
+	.has_version = true,
+	.version_high = 1,
+	.version_low = UINT64_MAX,
+};
+
 static const char report[] = "/srv/data/report.txt";
 
 static const struct wire_record durable_v2 = {
@@ -184,6 +193,15 @@ static void print_records(void)
 	print_record_event("events: grant of a resilient handle", "grant", &r);
 
 	r = durable_v2;
+	r.app_instance = app_instance;
+	print_record_event("events: grant of a handle with an app instance and "
+			   "version", "grant", &r);
+	r.kind = "plain";
+	r.app_instance.has_version = false;
+	print_record_event("events: grant of a plain open with an app instance",
+			   "grant", &r);
+
+	r = durable_v2;
 	r.kind = "persistent";
 	r.path = "/srv/data/\xff\xfe/\xc3\xa9.txt";
 	r.timeout_ms = INT32_MAX;
@@ -245,6 +263,31 @@ static void print_changes(void)
 	print_events("events: sync", &e, 1);
 }
 
+static void print_takeovers(void)
+{
+	struct wire_app_instance app = app_instance;
+	struct wire_takeover t = {
+		.client_address = "192.0.2.9",
+		.client_guid = client_guid,
+		.share = "data",
+		.dev = 2049,
+		.ino = 131313,
+		.app_instance = &app,
+		.may_close = true,
+	};
+	msgpack_sbuffer m = { 0 };
+
+	wire_pack_takeover(&m, CONTEND_SEQ, &other, &t);
+	print_hex("takeover", &m);
+	msgpack_sbuffer_clear(&m);
+	app.has_version = false;
+	t.may_close = false;
+	t.wait_ms = 120;
+	wire_pack_takeover(&m, CONTEND_SEQ, &other, &t);
+	print_hex("takeover without a version, waiting", &m);
+	msgpack_sbuffer_destroy(&m);
+}
+
 static void print_messages(void)
 {
 	static const uint32_t alive[] = { 1, UINT32_MAX };
@@ -280,6 +323,7 @@ static void print_messages(void)
 	print_hex("import of a file", &m);
 	msgpack_sbuffer_clear(&m);
 
+	print_takeovers();
 	print_records();
 	print_changes();
 
@@ -373,6 +417,7 @@ static void print_reply(const char *name, const struct wire_reply *r)
 		[WIRE_REPLY_ARRIVED] = "arrived",
 		[WIRE_REPLY_CONTENDED] = "contended",
 		[WIRE_REPLY_IMPORTS] = "imports",
+		[WIRE_REPLY_TAKEN_OVER] = "takenOver",
 		[WIRE_REPLY_ERROR] = "error",
 	};
 
@@ -389,6 +434,13 @@ static void print_reply(const char *name, const struct wire_reply *r)
 	} else if (r->type == WIRE_REPLY_VERDICT) {
 		printf(" refuse %s%s", r->verdict.reason,
 		       r->verdict.final ? " final" : "");
+	}
+	if (r->refused) {
+		printf(" refused");
+	}
+	for (i = 0; i < r->num_holders; i++) {
+		printf(" held %02x", r->holders[i].cookie[0]);
+		print_server_id(&r->holders[i].server_id);
 	}
 	if (r->verdict.have_holder) {
 		print_server_id(&r->verdict.holder);

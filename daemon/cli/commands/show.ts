@@ -66,6 +66,7 @@ function describe(handle: HandleView, nowMs: number): string {
     ['Access mask', handle.access_mask],
     ['Client GUID', handle.client_guid],
     ['Create GUID', handle.create_guid],
+    ['App instance', appInstanceText(handle)],
     ['Inode', `${fileid.inode} on device ${fileid.devid}`],
     ['smbd', `pid ${server.pid}, unique id ${server.unique_id}`],
     ['Descriptor', handle.retained ? 'kept by the keeper' : 'not kept'],
@@ -80,6 +81,11 @@ function kindText({ kind, durableVersion }: HandleView): string {
   if (durableVersion === 0) return kind;
   const durable = `durable v${durableVersion}`;
   return kind === 'durable' ? durable : `${kind}, opened as ${durable}`;
+}
+
+function appInstanceText(handle: HandleView): string | null {
+  const { app_instance_id: id, app_instance_version: version } = handle;
+  return version === null ? id : `${id}, version ${version}`;
 }
 
 function stateText(handle: HandleView): string {

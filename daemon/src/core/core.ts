@@ -17,6 +17,7 @@ import { type KeeperEntry, KeeperView } from './keeper-view.js';
 import { DEFAULT_POLICY, type Policy } from './policy.js';
 import { SmbdEvents } from './smbd-events.js';
 import type { Table } from './table.js';
+import { type Takeover, Takeovers } from './takeover.js';
 
 export type Outcome<T> =
   | { readonly ok: true; readonly value: T }
@@ -47,6 +48,7 @@ export class Core {
   readonly #keeper: KeeperView;
   readonly #claims: Claims;
   readonly #contention: Contention;
+  readonly #takeovers: Takeovers;
   readonly #smbd: SmbdEvents;
   readonly #admin: Admin;
 
@@ -55,6 +57,7 @@ export class Core {
     this.#keeper = new KeeperView(this.#context);
     this.#claims = new Claims(this.#context, this.#keeper);
     this.#contention = new Contention(this.#context, this.#keeper);
+    this.#takeovers = new Takeovers(this.#context, this.#keeper);
     this.#smbd = new SmbdEvents(this.#context, this.#keeper, this.#contention);
     this.#admin = new Admin(this.#context);
   }
@@ -74,7 +77,7 @@ export class Core {
     return this.#run(now, () => {
       for (const event of events) {
         this.#smbd.apply(server, event);
-        this.#retryClaims();
+        this.#retryWaiting();
       }
     });
   }
@@ -95,6 +98,10 @@ export class Core {
 
   contend(now: Moment, body: ContendBody): Displaced {
     return this.#displace(now, () => this.#contention.contend(body));
+  }
+
+  takeover(now: Moment, takeover: Takeover): Effect[] {
+    return this.#run(now, () => this.#takeovers.takeover(takeover));
   }
 
   keeperListStarted(now: Moment): Effect[] {
@@ -182,11 +189,11 @@ export class Core {
     const context = this.#context;
     context.now = now;
     context.deadlines.run(now.monotonicNs);
-    this.#retryClaims();
+    this.#retryWaiting();
     action();
-    this.#retryClaims();
+    this.#retryWaiting();
     context.deadlines.run(now.monotonicNs);
-    this.#retryClaims();
+    this.#retryWaiting();
     const { effects } = context;
     context.effects = [];
     return effects;
@@ -200,11 +207,12 @@ export class Core {
     return { ended, effects };
   }
 
-  #retryClaims(): void {
+  #retryWaiting(): void {
     const { changed } = this.#context;
     for (const id of changed) {
       changed.delete(id);
       this.#claims.retry(id);
+      this.#takeovers.retry();
     }
   }
 

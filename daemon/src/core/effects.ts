@@ -2,7 +2,7 @@
 // What the core wants done. The shells around it do it.
 
 import type { WatchEvent } from '../shared/admin.js';
-import type { Verdict } from '../wire/smbd.js';
+import type { TakeoverAnswer, Verdict } from '../wire/smbd.js';
 import type { Handle, State } from './handle.js';
 import type { Step } from './lifecycle.js';
 
@@ -22,6 +22,8 @@ export type Effect =
       /** It rests on what changed in the same batch, which must be committed first. */
       readonly restsOnBatch: boolean;
     }
+  /** The answer to a takeover, due when all drops so far are done. */
+  | { readonly effect: 'takenOver'; readonly ticket: number; readonly answer: TakeoverAnswer }
   | {
       readonly effect: 'illegal';
       readonly id: string;

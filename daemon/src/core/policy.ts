@@ -17,7 +17,7 @@ export interface Policy {
 }
 
 export const DEFAULT_POLICY: Policy = {
-  modified: { durable: 'close', resilient: 'keep', persistent: 'keep' },
+  modified: { durable: 'close', resilient: 'keep', persistent: 'keep', plain: 'close' },
   claimMs: 2_000,
   overtakingMs: 100,
   settleMs: 1_000,

@@ -10,6 +10,7 @@ import { deadlineAfter, type Handle } from './handle.js';
 import { imported, importFailed } from './imports.js';
 import type { KeeperView } from './keeper-view.js';
 import { renamed, unlinked } from './names.js';
+import { APP_INSTANCE } from './takeover.js';
 
 export class SmbdEvents {
   readonly #context: Context;
@@ -170,7 +171,8 @@ export class SmbdEvents {
   }
 
   #close(server: ServerId, handle: Handle, { reason }: EventBody<'close'>): void {
-    const name = reason === 'superseded' ? 'superseded' : 'closed';
+    const isSuperseded = reason === 'superseded' || reason === APP_INSTANCE;
+    const name = isSuperseded ? 'superseded' : 'closed';
     if (!this.#context.end(handle, name, reason, { server, drop: false })) return;
     this.#keeper.expectGone(handle.id);
   }

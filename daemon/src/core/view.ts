@@ -33,6 +33,7 @@ export function handleView(handle: Handle, now: Moment): HandleView {
     hostname: record.clientName,
     client_guid: guidText(record.clientGuid),
     create_guid: guidText(record.createGuid),
+    ...appInstanceView(record),
     lease_key: record.leaseKey,
     oplock: OPLOCKS[record.oplock] ?? hex(record.oplock, 2),
     lease_state: leaseText(record.leaseState),
@@ -61,6 +62,16 @@ export function handleView(handle: Handle, now: Moment): HandleView {
     last_refused: handle.lastRefused,
     reason: isEnded(state) ? state.reason : null,
     resumes: handle.resumes,
+  };
+}
+
+function appInstanceView({
+  appInstance,
+}: Handle['record']): Pick<HandleView, 'app_instance_id' | 'app_instance_version'> {
+  const { id, version } = appInstance ?? { id: null, version: null };
+  return {
+    app_instance_id: id === null ? null : guidText(id),
+    app_instance_version: version === null ? null : `${version.high}.${version.low}`,
   };
 }
 

@@ -9,11 +9,14 @@ import {
   type ClaimBody,
   type ContendBody,
   decodeRequest,
+  encodeTakeoverAnswer,
   encodeVerdict,
   type ImportBody,
   type Imports,
   imports,
   type SmbdEvent,
+  type TakeoverAnswer,
+  type TakeoverBody,
   type Verdict,
 } from '../wire/smbd.js';
 import { type Reply, RouterEndpoint } from './router.js';
@@ -30,6 +33,7 @@ export interface SmbdService {
   contend(contention: ContendBody): Promise<readonly Handle[]>;
   /** Resolves when all that the keeper reported before is taken in. */
   import(wanted: ImportBody): Promise<Imports>;
+  takeover(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): void;
   bad(endpoint: 'smbd', why: string): void;
 }
 
@@ -67,6 +71,10 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
         .import(request.body)
         .then((answer) => reply('imports', imports.encode(answer) as Body));
       return;
+    case 'takeover':
+      return service.takeover(request.body, (answer) =>
+        reply('takenOver', encodeTakeoverAnswer(answer)),
+      );
     case 'claim':
       return service.claim(request.body, (verdict) => reply('verdict', encodeVerdict(verdict)));
   }

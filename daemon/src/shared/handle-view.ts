@@ -4,7 +4,8 @@
 
 export const VIEW_SCHEMA_VERSION = 1;
 
-export const HANDLE_KINDS = ['durable', 'resilient', 'persistent'] as const;
+/** `plain`: ends with its connection, and is known because of its AppInstanceId. */
+export const HANDLE_KINDS = ['durable', 'resilient', 'persistent', 'plain'] as const;
 export type HandleKind = (typeof HANDLE_KINDS)[number];
 
 export const HANDLE_STATES = [
@@ -49,6 +50,10 @@ export interface HandleView {
   hostname: string;
   client_guid: string;
   create_guid: string;
+  /** SMB2_CREATE_APP_INSTANCE_ID. */
+  app_instance_id: string | null;
+  /** HIGH.LOW, as its opener gave it. */
+  app_instance_version: string | null;
   lease_key: string | null;
   oplock: string;
   /** Letters out of 'RWH'; empty without a lease. */

@@ -97,6 +97,14 @@ export function withDefault<T>(codec: Codec<T>, fallback: T): Codec<T> {
   };
 }
 
+/** A key that may be absent, and is when the value is null. */
+export function optional<T>(codec: Codec<T>): Codec<T | null> {
+  return {
+    decode: (value, at) => (value === undefined ? null : codec.decode(value, at)),
+    encode: (value) => (value === null ? undefined : codec.encode(value)),
+  };
+}
+
 export function list<T>(codec: Codec<T>): Codec<T[]> {
   return {
     decode(value, at) {
@@ -110,7 +118,7 @@ export function list<T>(codec: Codec<T>): Codec<T[]> {
 type Fields = Readonly<Record<string, Codec<unknown>>>;
 type MapOf<F extends Fields> = { [K in keyof F]: Decoded<F[K]> };
 
-/** Encoded in the order of `fields`; unknown keys are ignored. */
+/** Encoded in the order of `fields`, without what is undefined; unknown keys are ignored. */
 export function map<F extends Fields>(fields: F): Codec<MapOf<F>> {
   const entries = Object.entries(fields);
   return {
@@ -122,7 +130,10 @@ export function map<F extends Fields>(fields: F): Codec<MapOf<F>> {
     },
     encode(value) {
       const result: Record<string, unknown> = {};
-      for (const [key, codec] of entries) result[key] = codec.encode(value[key]);
+      for (const [key, codec] of entries) {
+        const encoded = codec.encode(value[key]);
+        if (encoded !== undefined) result[key] = encoded;
+      }
       return result;
     },
   };

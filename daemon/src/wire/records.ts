@@ -10,6 +10,7 @@ import {
   map,
   nullable,
   oneOf,
+  optional,
   path,
   text,
   uint32,
@@ -40,6 +41,12 @@ export type Lock = Decoded<typeof lock>;
 
 /** Older modules did not say which; smbd's present records have another. */
 const NO_EPOCH = '0'.repeat(32);
+/** SMB2_CREATE_APP_INSTANCE_ID and _VERSION, MS-SMB2 2.2.13.2.13 and .15. */
+export const appInstance = map({
+  id: bin16,
+  version: nullable(map({ high: uint64, low: uint64 })),
+});
+export type AppInstance = Decoded<typeof appInstance>;
 
 export const handleRecord = map({
   cookie: bin16,
@@ -71,5 +78,6 @@ export const handleRecord = map({
   dev: uint64,
   ino: uint64,
   recordsEpoch: withDefault(bin16, NO_EPOCH),
+  appInstance: optional(appInstance),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

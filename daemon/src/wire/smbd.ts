@@ -16,7 +16,7 @@ import {
   uint64,
   WireError,
 } from './codec.js';
-import { fileStat, handleRecord, lock, type ServerId, serverId } from './records.js';
+import { appInstance, fileStat, handleRecord, lock, type ServerId, serverId } from './records.js';
 
 const eventBodies = {
   grant: handleRecord,
@@ -94,6 +94,17 @@ const requestBodies = {
     dev: uint64,
     ino: uint64,
   }),
+  takeover: map({
+    serverId,
+    clientAddress: text,
+    clientGuid: bin16,
+    share: text,
+    dev: uint64,
+    ino: uint64,
+    appInstance,
+    mayClose: bool,
+    waitMs: uint32,
+  }),
 };
 
 type RequestBodies = typeof requestBodies;
@@ -105,6 +116,7 @@ export type ClaimBody = Decoded<RequestBodies['claim']>;
 export type ArriveBody = Decoded<RequestBodies['arrive']>;
 export type ContendBody = Decoded<RequestBodies['contend']>;
 export type ImportBody = Decoded<RequestBodies['import']>;
+export type TakeoverBody = Decoded<RequestBodies['takeover']>;
 
 const requestsByName = new Map<string, Codec<unknown>>(Object.entries(requestBodies));
 
@@ -165,4 +177,24 @@ export function encodeVerdict(verdict: Verdict): Body {
     final,
     ...(holder === undefined ? {} : { serverId: serverId.encode(holder) }),
   };
+}
+
+const takeoverAnswer = map({
+  refused: bool,
+  ended: list(uint64),
+  holders: list(map({ cookie: bin16, serverId })),
+});
+export type TakeoverAnswer = Decoded<typeof takeoverAnswer>;
+
+/** The module has room for so many; the others are answered when it asks again. */
+const ENDED_MAX = 64;
+const HOLDERS_MAX = 16;
+
+export function encodeTakeoverAnswer({ refused, ended, holders }: TakeoverAnswer): Body {
+  const fitting = {
+    refused,
+    ended: ended.slice(0, ENDED_MAX),
+    holders: holders.slice(0, HOLDERS_MAX),
+  };
+  return takeoverAnswer.encode(fitting) as Body;
 }

@@ -8,18 +8,16 @@
 #define EPOCH_SIZE 16
 
 /*
- * A database of our own with the life of smbd's: the first process that opens
- * it when no other has it open wipes it. Who holds it open holds smbd's, too,
- * so these are never wiped without it. (That it may be wiped without them, when
- * the last client was gone for a while, only means that handles are looked for
- * that are still there.)
+ * One of smbd's databases is the place to name the life of all: the smbd that
+ * listens holds each of them open, and the first one that opens them wipes them.
+ * This one has a single record, which smbd finds by its key.
  */
 static struct db_context *epoch_db(void)
 {
 	static struct db_context *db = NULL;
 
 	if (db == NULL) {
-		db = records_open_db("persistent_epoch.tdb", 0, 0, 0600,
+		db = records_open_db("smbXsrv_version_global.tdb", 0, 0, 0600,
 				     DBWRAP_LOCK_ORDER_4);
 	}
 	return db;
@@ -33,7 +31,7 @@ static bool read_or_make(uint8_t epoch[EPOCH_SIZE])
 	bool ok = true;
 
 	if (db != NULL) {
-		rec = dbwrap_fetch_locked(db, db, string_tdb_data("epoch"));
+		rec = dbwrap_fetch_locked(db, db, string_tdb_data("persistent/epoch"));
 	}
 	if (rec == NULL) {
 		return false;
@@ -67,7 +65,7 @@ const uint8_t *records_epoch(void)
 
 static char *complete_key(TALLOC_CTX *mem_ctx, const char *share)
 {
-	return talloc_asprintf(mem_ctx, "complete/%s", share);
+	return talloc_asprintf(mem_ctx, "persistent/complete/%s", share);
 }
 
 bool records_are_complete(const char *share)

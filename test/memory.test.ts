@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS } from './lib/dev-samba.js';
 import { describe, findings, passesThrough } from './lib/memcheck.js';
 import {
+  Access,
   LeaseState,
   newGuid,
   type Open,
@@ -118,6 +119,27 @@ memcheck('another opener supersedes a handle', async () => {
   await away(name);
   const other = await samba.connect('durable', { timeoutMs: SLOW_MS });
   await (await other.open(name, optionsOf(V2_LEASE)).ok()).close().ok();
+});
+
+memcheck('an open with much in progress is taken over by another node', async () => {
+  const appInstanceId = newGuid();
+  const name = newName();
+  const client = await samba.connect('durable', { timeoutMs: SLOW_MS });
+  const blocker = await client.open(name).ok();
+  await blocker.lock({ offset: 0, length: 1 }).ok();
+  const open = await client.open(name, { appInstanceId }).ok();
+  const waiting = open.lock({ offset: 0, length: 1 }, { blocking: true }).code();
+  const writes = [1, 2, 3].map((n) => open.write(n * 1e6, Buffer.alloc(1e6)).code());
+  const other = await samba.connect('durable', { timeoutMs: SLOW_MS });
+  const look = { appInstanceId, access: Access.READ_ATTRIBUTES };
+  const take = async () => (await other.open(name, look).ok()).close().ok();
+  // persistd's answer may come too late, and then nothing is taken
+  for (let tries = 0; tries < 50 && (await open.read(0, 1).code()) !== 'FILE_CLOSED'; tries++) {
+    await take();
+  }
+  assert.equal(await waiting, 'RANGE_NOT_LOCKED');
+  await Promise.all(writes);
+  await blocker.close().ok();
 });
 
 memcheck('ends: delete on close, tree disconnect, log-off, forced close', async () => {

@@ -57,11 +57,12 @@ export async function step(client: SoakClient, clients: number, plainShare: stri
     await act(client, what, clients, plainShare);
     return;
   }
+  const how = random.weighted(DEPARTURES);
   let underWay: Promise<void> = Promise.resolve();
-  if (random.chance(0.5)) {
+  if (how !== 'partition' && random.chance(0.5)) {
     const meanwhile = random.pick(['open', 'close', 'lock', 'unlock', 'writeOwn'] as const);
     underWay = act(client, meanwhile, clients, plainShare);
     await elapse(random.int(4));
   }
-  await client.leave(random.weighted(DEPARTURES), underWay);
+  await client.leave(how, underWay);
 }

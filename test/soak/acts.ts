@@ -19,6 +19,8 @@ import {
 } from './records.js';
 import { type Wish, wish } from './wishes.js';
 
+/** An open that took as long may have asked persistd in vain. */
+const ASKED_MS = 150;
 const NOT_GRANTED: readonly string[] = ['LOCK_NOT_GRANTED', 'FILE_LOCK_CONFLICT'];
 
 export async function open(client: SoakClient, plainShare: string): Promise<void> {
@@ -41,14 +43,22 @@ export async function open(client: SoakClient, plainShare: string): Promise<void
   model.disturbances.end(disturbance, reply === null ? SETTLE_MS : 0);
   if (reply?.value === undefined) {
     client.over(handle);
-    if (reply === null) return;
+    if (reply === null) {
+      client.changeLeaseKey(handle.file);
+      return;
+    }
     if (reply.code !== 'SHARING_VIOLATION') client.error(`CREATE ${name(handle)}: ${reply.code}`);
     else if (!model.explainsViolation(handle.file, handle, startMs)) {
       client.error(`${name(handle)}: SHARING_VIOLATION, and nobody has the file`);
     }
     return;
   }
-  for (const orphan of orphans) orphan.endedBy ??= 'own orphan';
+  // without the module, or persistd, nobody sees to it
+  const isSeen = handle.shareName !== plainShare && !model.outages.touches(startMs);
+  if (isSeen && performance.now() - startMs < ASKED_MS) {
+    for (const orphan of orphans) orphan.endedBy ??= 'own orphan';
+  }
+  if (orphans.length > 0) client.changeLeaseKey(handle.file);
   opened(client, wanted, reply.value);
   for (const opponent of opponents.filter((h) => model.isInForce(h))) {
     client.error(`${name(handle)} was opened against the share mode of ${name(opponent)}`);

@@ -62,7 +62,15 @@ export class SoakClient {
     return [...this.opens.keys()].filter((h) => h.state === 'away');
   }
 
-  /** As Windows does it: one lease key for each file. */
+  /**
+   * smbd's record of a lease outlives a handle that ended while its client was
+   * away (docs/limits.md), and would give its state to the next open with its key.
+   */
+  changeLeaseKey(file: number): void {
+    this.#leaseKeys.delete(file);
+  }
+
+  /** One for each file, as Windows does it. */
   leaseKey(file: number): Buffer {
     const key = this.#leaseKeys.get(file) ?? newGuid();
     this.#leaseKeys.set(file, key);
@@ -165,7 +173,8 @@ export class SoakClient {
     // only now does the server learn of it
     if (how === 'partition')
       for (const handle of this.away.filter((h) => leaving.includes(h))) this.goAway(handle);
-    await this.#return(how === 'logoff' || this.random.chance(0.2) ? undefined : sessionId);
+    const isForgetful = how === 'logoff' || (how !== 'partition' && this.random.chance(0.2));
+    await this.#return(isForgetful ? undefined : sessionId);
     if (how === 'partition') await smb.drop();
     report.note(this.id, 'is back');
   }
@@ -185,7 +194,9 @@ export class SoakClient {
     if (handle.hasWritten) disturbances.end(disturbances.begin('write', handle), SETTLE_MS);
     if (handle.kind === 'volatile') this.over(handle);
     else handle.state = 'away';
-    if (this.#how === 'kill' && rules.killEndsHandles) handle.endedBy ??= 'smbd child killed';
+    if (this.#how !== 'kill') return;
+    this.changeLeaseKey(handle.file);
+    if (rules.killEndsHandles) handle.endedBy ??= 'smbd child killed';
   }
 
   /** For good: some handles are closed, the others left behind. */
@@ -240,6 +251,7 @@ export class SoakClient {
         await elapse(250);
         continue;
       }
+      this.changeLeaseKey(handle.file);
       if (excuse !== null) report.refusedBy(excuse);
       else this.error(`lost ${name(handle)}: ${reply.code}${isOutage ? ' after an outage' : ''}`);
       this.over(handle);

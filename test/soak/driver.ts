@@ -22,6 +22,8 @@ export interface SoakOptions {
   /** Of SIGKILLs and restarts of persistd, on average. */
   outageEveryMs: number;
   onProgress(line: string): void;
+  /** Takes all that happens. */
+  onTrace?: (line: string) => void;
 }
 
 const SHARE = 'durable';
@@ -134,7 +136,7 @@ export async function soak(samba: DevSamba, options: SoakOptions): Promise<Repor
   await prepare(samba, files);
   const before = [samba.pid('smbd'), samba.pid('keeper')].map(descriptorsOf);
   const endMs = performance.now() + options.minutes * 60_000;
-  const report = new Report();
+  const report = new Report(options.onTrace);
   const isOver = () => performance.now() > endMs || report.errors.length >= options.maxErrors;
   const shares = [SHARE, POSIX, PLAIN];
   const smbdPid = samba.pid('smbd');

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** The long random stress (scripts/soak): many clients on few files of a private Samba. */
+import { createWriteStream } from 'node:fs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { DevSamba } from '../lib/dev-samba.js';
@@ -14,13 +15,16 @@ const options = yargs(hideBin(process.argv))
   .option('files', { type: 'number', default: 4, describe: 'How many files' })
   .option('errors', { type: 'number', default: 5, describe: 'How many errors end the run' })
   .option('keep', { type: 'boolean', default: false, describe: 'Leave the logs after errors' })
+  .option('trace', { type: 'string', describe: 'A file for all that every client does' })
+  .option('log-level', { type: 'number', default: 1, describe: "Of smbd's log" })
   .strict()
   .parseSync();
 
 const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
 const { minutes, clients, files } = options;
 console.log(`seed ${seed}, ${minutes} minutes, ${clients} clients, ${files} files`);
-const samba = await DevSamba.up();
+const trace = options.trace === undefined ? undefined : createWriteStream(options.trace);
+const samba = await DevSamba.up('--log-level', String(options.logLevel));
 let failed = true;
 try {
   const report = await soak(samba, {
@@ -28,6 +32,7 @@ try {
     maxErrors: options.errors,
     outageEveryMs: 10_000,
     onProgress: (line) => process.stderr.write(`soak: ${line}\n`),
+    onTrace: (line) => trace?.write(line),
   });
   console.log(report.summary());
   failed = report.errors.length > 0;

@@ -15,6 +15,12 @@ export class Report {
   readonly statuses = new Map<string, number>();
   readonly #histories = new Map<number, string[]>();
   readonly #startMs = performance.now();
+  readonly #trace: ((line: string) => void) | undefined;
+
+  /** `trace` takes each line of each client. */
+  constructor(trace?: (line: string) => void) {
+    this.#trace = trace;
+  }
 
   get seconds(): number {
     return (performance.now() - this.#startMs) / 1000;
@@ -22,7 +28,9 @@ export class Report {
 
   note(client: number, what: string): void {
     const history = this.#histories.get(client) ?? [];
-    history.push(`${this.seconds.toFixed(3)} ${what}`);
+    const line = `${this.seconds.toFixed(3)} ${what}`;
+    this.#trace?.(`client ${client}: ${line}\n`);
+    history.push(line);
     if (history.length > REMEMBERED) history.shift();
     this.#histories.set(client, history);
   }

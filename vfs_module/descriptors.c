@@ -94,28 +94,36 @@ static void disconnect(const char *why)
 	schedule_retry();
 }
 
-static void map_index(void)
+/* Without it nobody would see that a handle is away. */
+static bool map_index(void)
 {
+	const off_t size = KEEPER_INDEX_SLOTS * sizeof(uint32_t);
+	struct stat st = { .st_size = 0 };
 	char *path = talloc_asprintf(talloc_tos(), "%s/%s", keeper.run_dir,
 				     KEEPER_INDEX_NAME);
 	void *p = MAP_FAILED;
 	int fd = -1;
 
 	if (path == NULL) {
-		return;
+		return false;
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd != -1) {
-		p = mmap(NULL, KEEPER_INDEX_SLOTS * sizeof(uint32_t),
-			 PROT_READ, MAP_SHARED, fd, 0);
-		close(fd);
+	if (fd != -1 && fstat(fd, &st) == 0 && st.st_size != size) {
+		/* beyond its end is SIGBUS */
+		errno = EPROTO;
+	} else if (fd != -1) {
+		p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	}
 	if (p != MAP_FAILED) {
 		keeper.index = p;
 	} else {
 		DBG_WARNING("cannot map %s: %s\n", path, strerror(errno));
 	}
+	if (fd != -1) {
+		close(fd);
+	}
 	TALLOC_FREE(path);
+	return keeper.index != NULL;
 }
 
 static int connect_socket(void)
@@ -157,8 +165,9 @@ static bool connect_keeper(void)
 	/* The run directory is root's, and SO_PEERCRED must say so. */
 	become_root();
 	keeper.fd = connect_socket();
-	if (keeper.fd != -1) {
-		map_index();
+	if (keeper.fd != -1 && !map_index()) {
+		close(keeper.fd);
+		keeper.fd = -1;
 	}
 	unbecome_root();
 	if (keeper.fd == -1) {
@@ -367,12 +376,16 @@ static int await_answer(enum keeper_type type, uint64_t deadline_ns,
 	return -EPIPE;
 }
 
+static bool may_wait(void)
+{
+	return clock_monotonic_ns() >= keeper.no_waiting_until_ns;
+}
+
 static int ask(enum keeper_type type, const uint8_t *cookie,
 	       const void *payload, size_t len, uint64_t deadline_ns,
 	       struct packet *answer, int *fd)
 {
-	if (clock_monotonic_ns() < keeper.no_waiting_until_ns ||
-	    !descriptors_ready()) {
+	if (!may_wait() || !descriptors_ready()) {
 		return -EPIPE;
 	}
 	if (!send_packet(type, cookie, payload, len, -1)) {
@@ -394,8 +407,12 @@ bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns)
 	struct packet answer;
 	int fd = -1;
 
-	return ask(KEEPER_PARK, cookie, &protect, sizeof(protect),
-		   deadline_ns, &answer, &fd) == 0;
+	/* a keeper that is only slow takes it, also when nobody can wait */
+	return descriptors_ready() &&
+	       send_packet(KEEPER_PARK, cookie, &protect, sizeof(protect),
+			   -1) &&
+	       may_wait() &&
+	       await_answer(KEEPER_PARK, deadline_ns, &answer, &fd) == 0;
 }
 
 bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
@@ -456,9 +473,14 @@ bool descriptors_drop(const uint8_t *cookie)
 
 bool descriptors_maybe_parked(uint64_t dev, uint64_t ino)
 {
+	struct keeper_index_slots at = { .first = 0 };
+
 	if (keeper.index == NULL) {
 		return false;
 	}
-	return __atomic_load_n(&keeper.index[keeper_index_slot(dev, ino)],
+	at = keeper_index_slots(dev, ino);
+	return __atomic_load_n(&keeper.index[at.first],
+			       __ATOMIC_ACQUIRE) != 0 &&
+	       __atomic_load_n(&keeper.index[at.second],
 			       __ATOMIC_ACQUIRE) != 0;
 }

@@ -18,7 +18,8 @@ struct index {
  */
 int index_create(struct index *index);
 
-void index_count_up(struct index *index, uint32_t slot);
-void index_count_down(struct index *index, uint32_t slot);
+/* One more, or one less, parked or orphaned descriptor of this file. */
+void index_count_up(struct index *index, uint64_t dev, uint64_t ino);
+void index_count_down(struct index *index, uint64_t dev, uint64_t ino);
 
 #endif

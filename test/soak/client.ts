@@ -25,6 +25,15 @@ const PATIENCE_MS = 15_000;
 /** How long a client tries to resume: persistd may be away, or too slow on a busy machine. */
 const OUTAGE_PATIENCE_MS = 12_000;
 
+/** What was under way ends so; whether it was done nobody knows. */
+const AFTER_LOGOFF = [
+  'CANCELLED',
+  'FILE_CLOSED',
+  'NETWORK_NAME_DELETED',
+  'NETWORK_SESSION_EXPIRED',
+  'USER_SESSION_DELETED',
+];
+
 export interface World {
   samba: DevSamba;
   smbdPid: number;
@@ -92,6 +101,7 @@ export class SoakClient {
     const startMs = performance.now();
     try {
       const reply = await call;
+      if (this.isLeaving && AFTER_LOGOFF.includes(reply.code)) throw new Error(reply.code);
       const tookMs = performance.now() - startMs;
       this.world.report.answered(this.id, what, reply.code, tookMs);
       if (tookMs > PATIENCE_MS) this.error(`${what} took ${Math.round(tookMs)} ms`);
@@ -139,7 +149,7 @@ export class SoakClient {
   }
 
   /** Ends the connection, with whatever is under way. */
-  async leave(how: Departure, underWay: Promise<void>): Promise<void> {
+  async leave(how: Departure, underWay?: Promise<void>): Promise<void> {
     const smb = this.#smb;
     if (!smb) return;
     const { report } = this.world;
@@ -147,7 +157,9 @@ export class SoakClient {
     this.isLeaving = true;
     this.#how = how;
     const leaving = [...this.opens.keys()].filter((handle) => handle.state === 'connected');
-    for (const handle of leaving) this.goAway(handle);
+    // cut off, it still has its handles, until the server learns of it
+    const atMs = how === 'partition' ? Number.POSITIVE_INFINITY : performance.now();
+    for (const handle of leaving) this.goAway(handle, atMs);
     const sessionId = smb.session.id;
     if (how === 'kill') {
       report.kills += 1;
@@ -170,10 +182,12 @@ export class SoakClient {
     if (how === 'partition') await elapse(this.random.int(400));
     else await underWay;
     await elapse(this.#absenceMs());
-    // only now does the server learn of it
-    if (how === 'partition')
-      for (const handle of this.away.filter((h) => leaving.includes(h))) this.goAway(handle);
-    const isForgetful = how === 'logoff' || (how !== 'partition' && this.random.chance(0.2));
+    for (const handle of this.away) {
+      if (how === 'partition' && leaving.includes(handle)) this.goAway(handle);
+    }
+    // without it the server has to find out by itself, and what was under way holds that up
+    const isForgetful =
+      how === 'logoff' || (how === 'drop' && !underWay && this.random.chance(0.3));
     await this.#return(isForgetful ? undefined : sessionId);
     if (how === 'partition') await smb.drop();
     report.note(this.id, 'is back');
@@ -188,11 +202,11 @@ export class SoakClient {
   }
 
   /** With the connection. */
-  goAway(handle: Handle): void {
+  goAway(handle: Handle, atMs = performance.now()): void {
     const { disturbances, rules } = this.world.model;
-    handle.awayFromMs = performance.now();
+    handle.awayFromMs = atMs;
     if (handle.hasWritten) disturbances.end(disturbances.begin('write', handle), SETTLE_MS);
-    if (handle.kind === 'volatile') this.over(handle);
+    if (handle.kind === 'volatile' && atMs !== Number.POSITIVE_INFINITY) this.over(handle);
     else handle.state = 'away';
     if (this.#how !== 'kill') return;
     this.changeLeaseKey(handle.file);

@@ -58,7 +58,7 @@ export async function step(client: SoakClient, clients: number, plainShare: stri
     return;
   }
   const how = random.weighted(DEPARTURES);
-  let underWay: Promise<void> = Promise.resolve();
+  let underWay: Promise<void> | undefined;
   if (how !== 'partition' && random.chance(0.5)) {
     const meanwhile = random.pick(['open', 'close', 'lock', 'unlock', 'writeOwn'] as const);
     underWay = act(client, meanwhile, clients, plainShare);

@@ -34,6 +34,8 @@ const AFTER_LOGOFF = [
   'USER_SESSION_DELETED',
 ];
 
+const HUNG_UP = 'closed by the server';
+
 export interface World {
   samba: DevSamba;
   smbdPid: number;
@@ -53,6 +55,8 @@ export class SoakClient {
   /** Of the handles that it has, or believes to have. */
   readonly opens = new Map<Handle, Open>();
   isLeaving = false;
+  /** The server has ended the connection. */
+  isCut = false;
   #smb: Smb2Client | undefined;
   #how: Departure = 'drop';
   #leaseKeys = new Map<number, Buffer>();
@@ -108,7 +112,9 @@ export class SoakClient {
       return reply;
     } catch (error) {
       this.world.report.note(this.id, `${what}: no answer`);
-      if (!this.isLeaving) this.error(`${what}: ${error instanceof Error ? error.message : error}`);
+      const why = error instanceof Error ? error.message : String(error);
+      if (!this.isLeaving && why.includes(HUNG_UP)) this.#hungUp();
+      else if (!this.isLeaving) this.error(`${what}: ${why}`);
       return null;
     }
   }
@@ -146,6 +152,23 @@ export class SoakClient {
         broken.ack(broken.level, {}, (request) => tree.send(request));
       }
     });
+  }
+
+  /** smbd has ended the connection, which the report must explain in the end. */
+  #hungUp(): void {
+    this.world.report.hangUps += 1;
+    this.isLeaving = true;
+    this.isCut = true;
+    this.#how = 'drop';
+    for (const handle of this.opens.keys()) {
+      if (handle.state === 'connected') this.goAway(handle);
+    }
+  }
+
+  async comeBack(): Promise<void> {
+    this.isCut = false;
+    await this.#return(this.#smb?.session.id);
+    this.world.report.note(this.id, 'is back after the server hung up');
   }
 
   /** Ends the connection, with whatever is under way. */
@@ -233,7 +256,9 @@ export class SoakClient {
     try {
       await this.connect(previousSessionId);
     } catch (error) {
-      this.error(`cannot connect: ${error instanceof Error ? error.message : error}`);
+      const why = error instanceof Error ? error.message : String(error);
+      if (why.includes(HUNG_UP)) this.world.report.hangUps += 1;
+      else this.error(`cannot connect: ${why}`);
       await elapse(1_000);
       await this.connect();
     }

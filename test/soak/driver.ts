@@ -106,6 +106,17 @@ function checkOwnRecords(world: World, clients: number): void {
   });
 }
 
+/**
+ * smbd 4.17 ends all connections of a client that has just dropped one of two
+ * when an oplock or lease of his is broken in that moment (smb2_break.c).
+ */
+function explainHangUps({ samba, report }: World): void {
+  const known = samba.smbdLog().match(/getsockopt\(TCP_INFO\) errno\[9/g)?.length ?? 0;
+  if (report.hangUps > 2 * known) {
+    throw new Error(`${report.hangUps}, of which smbd's log explains ${known}`);
+  }
+}
+
 async function finish(world: World, clients: readonly SoakClient[], before: number[]) {
   const { samba, report } = world;
   const attempt = async (what: string, act: () => Promise<void>) => {
@@ -123,6 +134,7 @@ async function finish(world: World, clients: readonly SoakClient[], before: numb
   await attempt('the files at the end', () => assertFree(world));
   await attempt('what is left at the very end', () => samba.nothingLeft());
   checkOwnRecords(world, clients.length);
+  await attempt('connections that smbd ended', async () => explainHangUps(world));
   await attempt('descriptors', async () => {
     const after = [samba.pid('smbd'), samba.pid('keeper')].map(descriptorsOf);
     const grown = after.some((count, i) => count > (before[i] ?? 0) + 2);

@@ -8,6 +8,8 @@ export class Report {
   drops = 0;
   kills = 0;
   resumes = 0;
+  /** Connections that smbd ended by itself. */
+  hangUps = 0;
   longestMs = 0;
   longestOperation = '';
   /** Refused resumes, by the rule that explains them. */
@@ -72,6 +74,7 @@ export class Report {
         .map(([what, n]) => `  ${String(n).padStart(7)}  ${what}`);
     return [
       this.progress(),
+      `connections that smbd ended: ${this.hangUps}`,
       `longest operation: ${this.longestOperation}, ${Math.round(this.longestMs)} ms`,
       'resumes refused by rule:',
       ...tally(this.refused),

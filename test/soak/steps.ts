@@ -52,6 +52,7 @@ async function act(client: SoakClient, what: Step, clients: number, plainShare: 
 
 export async function step(client: SoakClient, clients: number, plainShare: string): Promise<void> {
   const { random } = client;
+  if (client.isCut) await client.comeBack();
   const what = random.weighted(WEIGHTS);
   if (what !== 'leave') {
     await act(client, what, clients, plainShare);

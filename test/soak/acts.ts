@@ -95,7 +95,7 @@ async function makeResilient(client: SoakClient, { handle, resilientMs }: Wish):
   if (reply.code === 'SUCCESS') return;
   Object.assign(handle, before);
   // smbd says so when the module answers NOT_SUPPORTED
-  const isOutage = model.outages.touches(startMs);
+  const isOutage = model.outages.touches(startMs) || performance.now() - startMs > ASKED_MS;
   if (!(reply.code === 'INVALID_DEVICE_REQUEST' && isOutage)) {
     client.error(`RESILIENCY ${name(handle)}: ${reply.code}`);
   }

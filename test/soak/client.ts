@@ -34,7 +34,7 @@ const AFTER_LOGOFF = [
   'USER_SESSION_DELETED',
 ];
 
-const HUNG_UP = 'closed by the server';
+const HUNG_UP = /closed by the server|ECONNRESET/;
 
 export interface World {
   samba: DevSamba;
@@ -113,7 +113,7 @@ export class SoakClient {
     } catch (error) {
       this.world.report.note(this.id, `${what}: no answer`);
       const why = error instanceof Error ? error.message : String(error);
-      if (!this.isLeaving && why.includes(HUNG_UP)) this.#hungUp();
+      if (!this.isLeaving && HUNG_UP.test(why)) this.#hungUp();
       else if (!this.isLeaving) this.error(`${what}: ${why}`);
       return null;
     }
@@ -257,10 +257,10 @@ export class SoakClient {
       await this.connect(previousSessionId);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      if (why.includes(HUNG_UP)) this.world.report.hangUps += 1;
+      if (HUNG_UP.test(why)) this.world.report.hangUps += 1;
       else this.error(`cannot connect: ${why}`);
       await elapse(1_000);
-      await this.connect();
+      await this.connect(previousSessionId);
     }
     for (const handle of this.away) {
       if (!this.random.chance(0.08)) await this.resume(handle);

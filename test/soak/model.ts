@@ -4,7 +4,6 @@
  * rules of docs/outcomes.md explains what they are told. Requests are under way
  * at the same time, so that a rule is broken only if no order of them keeps it.
  */
-import { LeaseState } from '../lib/smb2/index.js';
 import {
   type Handle,
   type HeldLock,
@@ -160,7 +159,7 @@ export class Model {
     const { awayFromMs } = handle;
     const others = this.disturbances.of(handle, awayFromMs - LATE_TIMES_MS);
     if (others.some(({ what }) => what === 'write')) return 'written by another';
-    if (others.some((one) => breaks(one, handle))) return 'opened by another';
+    if (others.some(breaks)) return 'opened by another';
     const untilMs = awayFromMs + SETTLE_MS;
     const locked = others.some(({ what, startMs }) => what === 'lock' && startMs < untilMs);
     return locked ? 'locked by another at the drop' : null;
@@ -186,9 +185,7 @@ export class Model {
   }
 }
 
-/** An open breaks what the handle rests on: nobody acknowledges, and so it is closed. */
-function breaks(open: Disturbance, handle: Handle): boolean {
-  if (open.what !== 'open' || open.by.isStat) return false;
-  const isShared = handle.leaseKey !== null && (handle.level & LeaseState.W) === 0;
-  return !isShared || modesConflict(open.by, handle);
+/** smbd 4.17 closes a durable handle that is away when anybody opens the file for its data. */
+function breaks(open: Disturbance): boolean {
+  return open.what === 'open' && !open.by.isStat;
 }

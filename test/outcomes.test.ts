@@ -24,6 +24,7 @@ import {
   type OpenOptions,
   Oplock,
   Share,
+  type Smb2Client,
 } from './lib/smb2/index.js';
 import { childOf } from './soak/processes.js';
 
@@ -235,6 +236,15 @@ test('resilient: it can be dropped and resumed many times', async () => {
   await held.open.close().ok();
 });
 
+test('resilient: it returns just before the deadline and has its handle', async () => {
+  const held = await away(resilient({}, 3_000));
+  await samba.until('the last second', () => {
+    const left = samba.handle(held.name).expires_in_ms;
+    return left !== null && left < 1_500;
+  });
+  await comesBack(held);
+});
+
 test('resilient: CLOSE and TREE_DISCONNECT end it', async () => {
   for (const end of [
     (held: Held) => held.open.close().ok(),
@@ -278,6 +288,20 @@ test('resilient: refused while persistd is away, resumed when it is back', async
   await early.drop();
   await samba.verb('restart', 'persistd');
   await comesBack(held);
+});
+
+test('durable: a moment without persistd at the drop costs no resume in the same smbd child', async () => {
+  const held = await durable();
+  held.client.partition();
+  const persistd = samba.pid('persistd');
+  process.kill(persistd, 'SIGSTOP');
+  let back: Smb2Client;
+  try {
+    back = await samba.back(held.client, 'durable');
+  } finally {
+    process.kill(persistd, 'SIGCONT');
+  }
+  await (await back.reconnect(held.open).ok()).close().ok();
 });
 
 test('a keeper that stands still at the drop costs no durable handle', async () => {

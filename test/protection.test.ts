@@ -88,6 +88,17 @@ for (const verb of ['close', 'expire'] as const) {
   });
 }
 
+test('persistctl extend moves the deadline of a resilient handle, too', async () => {
+  const name = newName();
+  const { client, open, id } = await away(name);
+  const before = Date.parse(samba.handle(name).expires_at ?? '');
+  assert.equal(samba.ctl('extend', id, '--by', '5m').status, 0);
+  assert.equal(Date.parse(samba.handle(name).expires_at ?? '') - before, 300_000);
+  const back = await samba.back(client, 'durable');
+  await (await back.reconnect(open).ok()).close().ok();
+  await back.drop();
+});
+
 test('watch shows conflicts as they happen, and list shows who was refused', async () => {
   const name = newName();
   const { id } = await away(name);

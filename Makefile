@@ -26,7 +26,7 @@ TEST_TOOLS = $(patsubst test/tools/%.c,build/test-tools/%,$(wildcard test/tools/
 TYPESCRIPT = $(shell find daemon test -name '*.ts' 2>/dev/null)
 
 .PHONY: all module keeper daemon test-tools install uninstall clean distclean \
-	demo test bench help
+	demo test bench soak help
 .DELETE_ON_ERROR:
 
 all: module keeper daemon build/dev-samba-modules.so
@@ -115,7 +115,7 @@ clean:
 distclean: clean
 	rm -rf node_modules
 
-demo test bench:
+demo test bench soak:
 	scripts/$@
 
 help:
@@ -126,5 +126,5 @@ help:
 	@echo 'make test-tools   the helper programs of the tests'
 	@echo 'make install      install them (DESTDIR, PREFIX, VFSDIR)'
 	@echo 'make uninstall    take them away again'
-	@echo 'make demo|test|bench   the same as scripts/demo|test|bench'
+	@echo 'make demo|test|bench|soak   the same as scripts/demo|test|bench|soak'
 	@echo 'make clean        remove build/; make distclean: node_modules/ too'

@@ -4,12 +4,12 @@ import { constants } from 'node:os';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { newCookie } from './lib/keeper-parts.js';
-import { HELD, indexSlot, keeperTest, makeFile, ORPHANED, PARKED } from './lib/keeper-suite.js';
+import { HELD, indexSlots, keeperTest, makeFile, ORPHANED, PARKED } from './lib/keeper-suite.js';
 
 const { EPERM } = constants.errno;
 const PROTECT = 1;
 const DIED = 0x8009;
-const SLOTS = 16384;
+const SLOTS = 2 ** 18;
 const AWAY = 2 * SLOTS;
 const ALL_ORPHANED = 2 * SLOTS + 1;
 
@@ -67,7 +67,7 @@ keeperTest('a note outlives its child; others cannot write it', async (keeper) =
 keeperTest('the index counts held descriptors by file, too', async (keeper) => {
   const client = await keeper.client();
   const file = makeFile(keeper);
-  const slot = indexSlot(file.dev, file.ino);
+  const [slot] = indexSlots(file.dev, file.ino);
   const cookie = newCookie();
   await client.run('deposit', cookie, file.path, 'rw');
   assert.equal([keeper.indexSlot(slot), keeper.indexSlot(SLOTS + slot)], [0, 1]);

@@ -8,7 +8,7 @@ import {
   CONTROL_DROP,
   GONE,
   HELD,
-  indexSlot,
+  indexed,
   keeperTest,
   list,
   makeFile,
@@ -80,28 +80,27 @@ keeperTest('the index and QUERY show parked and orphaned files only', async (kee
   const control = await keeper.control();
   const client = await keeper.client();
   const file = makeFile(keeper);
-  const slot = indexSlot(file.dev, file.ino);
   const [parked, orphaned] = [newCookie(), newCookie()];
-  assert.is(statSync(keeper.path('keeper.index')).size, (2 * 16384 + 2) * 4);
+  assert.is(statSync(keeper.path('keeper.index')).size, (2 * 2 ** 18 + 2) * 4);
   await client.run('deposit', parked, file.path, 'rw');
   await client.run('deposit', orphaned, file.path, 'rw');
-  assert.is(keeper.indexSlot(slot), 0);
+  assert.equal(indexed(keeper, file), [0, 0]);
   assert.equal(await client.run('query', file.dev, file.ino), { status: 0, cookies: [] });
 
   assert.equal(await client.run('park', parked), { status: 0 });
-  assert.is(keeper.indexSlot(slot), 1);
+  assert.equal(indexed(keeper, file), [1, 1]);
   assert.equal(await client.run('query', file.dev, file.ino), { status: 0, cookies: [parked] });
   await control.entry(parked, PARKED);
 
   await client.end();
   await control.entry(orphaned, ORPHANED);
-  assert.is(keeper.indexSlot(slot), 2);
+  assert.equal(indexed(keeper, file), [2, 2]);
   const other = await keeper.client();
   const found = await other.run('query', file.dev, file.ino);
   assert.equal(found, { status: 0, cookies: [parked, orphaned] });
   await other.run('adopt', parked);
   assert.equal(await other.run('dropsync', orphaned), { status: 0 });
-  assert.is(keeper.indexSlot(slot), 0);
+  assert.equal(indexed(keeper, file), [0, 0]);
   await control.close();
 });
 
@@ -138,13 +137,13 @@ keeperTest('a deposit made again replaces the descriptor and the record', async 
   assert.is((await control.entry(cookie, HELD)).record, 'two');
   await first.end();
   await control.entry(cookie, ORPHANED);
-  assert.is(keeper.indexSlot(indexSlot(fresh.dev, fresh.ino)), 1);
+  assert.equal(indexed(keeper, fresh), [1, 1]);
   const second = await keeper.client();
   assert.equal(await second.run('deposit', cookie, old.path, 'rw', 1, 'three'), { status: 0 });
   const entry = await control.entry(cookie, HELD);
   assert.is(entry.record, 'three');
   assert.is(entry.ino, old.ino);
-  assert.is(keeper.indexSlot(indexSlot(fresh.dev, fresh.ino)), 0);
+  assert.equal(indexed(keeper, fresh), [0, 0]);
   assert.is((await control.info()).used, 1);
   await control.close();
 });

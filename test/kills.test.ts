@@ -9,7 +9,7 @@ import type { HandleView } from '../daemon/src/shared/handle-view.js';
 import { type Account, connect, dropAll, durableOptions, newName } from './lib/day.js';
 import { DevSamba, sameDescription } from './lib/dev-samba.js';
 import { killed } from './lib/faults.js';
-import type { Open } from './lib/smb2/index.js';
+import type { Open, Smb2Client } from './lib/smb2/index.js';
 
 const KILLS = 50;
 /** From persistd's start to its end, at most: smbd children find it again meanwhile, or not yet. */
@@ -133,6 +133,24 @@ test('a disconnected handle survives a kill with its deadline, and resumes', asy
   assert.ok(isPossessed(again), 'the same description');
   await again.unlock({ offset: 0, length: 5 }).ok();
   await again.close().ok();
+  await samba.nothingLeft();
+});
+
+test('a moment without persistd at the drop costs no resume in the same smbd child', async () => {
+  const client = await connect(account('durable'));
+  const open = await client.open(newName(), durableOptions()).ok();
+  await open.requestResiliency(60_000).ok();
+  // the old connection stays, and so does its smbd child
+  client.partition();
+  const persistd = samba.pid('persistd');
+  process.kill(persistd, 'SIGSTOP');
+  let back: Smb2Client;
+  try {
+    back = await connect(account('durable'), client);
+  } finally {
+    process.kill(persistd, 'SIGCONT');
+  }
+  await (await back.reconnect(open).ok()).close().ok();
   await samba.nothingLeft();
 });
 

@@ -153,6 +153,18 @@ persistdTest('a handle expires in time and not early', async (world) => {
   }
 });
 
+persistdTest('it starts also when handles expired while it was away', async (world) => {
+  const { persistd, smbd } = world;
+  const ids = [1, 2, 3].map(cookie);
+  // less than a new process takes to start
+  for (const id of ids) {
+    await smbd.events(grant({ cookie: id, timeoutMs: 200 }), disconnect({ cookie: id }));
+  }
+  await persistd.end('SIGKILL');
+  await persistd.start();
+  for (const { state } of await handles(world, true)) assert.is(state, 'expired');
+});
+
 persistdTest('killed and started again it knows its handles', async (world) => {
   const { persistd, smbd } = world;
   await smbd.events(grant(), grant({ cookie: cookie(2) }), disconnect());

@@ -96,28 +96,36 @@ static void disconnect(const char *why)
 	schedule_retry();
 }
 
-static void map_index(void)
+/* Without it nobody would see that a handle is away. */
+static bool map_index(void)
 {
+	const off_t size = KEEPER_INDEX_WORDS * sizeof(uint32_t);
+	struct stat st = { .st_size = 0 };
 	char *path = talloc_asprintf(talloc_tos(), "%s/%s", keeper.run_dir,
 				     KEEPER_INDEX_NAME);
 	void *p = MAP_FAILED;
 	int fd = -1;
 
 	if (path == NULL) {
-		return;
+		return false;
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd != -1) {
-		p = mmap(NULL, KEEPER_INDEX_WORDS * sizeof(uint32_t),
-			 PROT_READ, MAP_SHARED, fd, 0);
-		close(fd);
+	if (fd != -1 && fstat(fd, &st) == 0 && st.st_size != size) {
+		/* beyond its end is SIGBUS */
+		errno = EPROTO;
+	} else if (fd != -1) {
+		p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	}
 	if (p != MAP_FAILED) {
 		keeper.index = p;
 	} else {
 		DBG_WARNING("cannot map %s: %s\n", path, strerror(errno));
 	}
+	if (fd != -1) {
+		close(fd);
+	}
 	TALLOC_FREE(path);
+	return keeper.index != NULL;
 }
 
 static int connect_socket(void)
@@ -159,8 +167,9 @@ static bool connect_keeper(void)
 	/* The run directory is root's, and SO_PEERCRED must say so. */
 	become_root();
 	keeper.fd = connect_socket();
-	if (keeper.fd != -1) {
-		map_index();
+	if (keeper.fd != -1 && !map_index()) {
+		close(keeper.fd);
+		keeper.fd = -1;
 	}
 	unbecome_root();
 	if (keeper.fd == -1) {
@@ -394,12 +403,16 @@ static int await_answer(enum keeper_type type, uint64_t deadline_ns,
 	return -EPIPE;
 }
 
+static bool may_wait(void)
+{
+	return clock_monotonic_ns() >= keeper.no_waiting_until_ns;
+}
+
 static int ask(enum keeper_type type, const uint8_t *cookie,
 	       const void *payload, size_t len, uint64_t deadline_ns,
 	       struct packet *answer, int *fd)
 {
-	if (clock_monotonic_ns() < keeper.no_waiting_until_ns ||
-	    !descriptors_ready()) {
+	if (!may_wait() || !descriptors_ready()) {
 		return -EPIPE;
 	}
 	if (!send_packet(type, cookie, payload, len, -1)) {
@@ -421,8 +434,12 @@ bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns)
 	struct packet answer;
 	int fd = -1;
 
-	return ask(KEEPER_PARK, cookie, &protect, sizeof(protect),
-		   deadline_ns, &answer, &fd) == 0;
+	/* a keeper that is only slow takes it, also when nobody can wait */
+	return descriptors_ready() &&
+	       send_packet(KEEPER_PARK, cookie, &protect, sizeof(protect),
+			   -1) &&
+	       may_wait() &&
+	       await_answer(KEEPER_PARK, deadline_ns, &answer, &fd) == 0;
 }
 
 bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
@@ -504,14 +521,22 @@ static bool index_counts(uint32_t word)
 	       __atomic_load_n(&keeper.index[word], __ATOMIC_ACQUIRE) != 0;
 }
 
+static bool index_counts_file(uint32_t slots, uint64_t dev, uint64_t ino)
+{
+	struct keeper_index_slots at = keeper_index_slots(dev, ino);
+
+	return index_counts(slots + at.first) &&
+	       index_counts(slots + at.second);
+}
+
 bool descriptors_maybe_parked(uint64_t dev, uint64_t ino)
 {
-	return index_counts(keeper_index_slot(dev, ino));
+	return index_counts_file(KEEPER_INDEX_PARKED, dev, ino);
 }
 
 bool descriptors_maybe_kept(uint64_t dev, uint64_t ino)
 {
-	return index_counts(KEEPER_INDEX_KEPT + keeper_index_slot(dev, ino));
+	return index_counts_file(KEEPER_INDEX_KEPT, dev, ino);
 }
 
 bool descriptors_any_away(void)

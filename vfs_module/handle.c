@@ -306,7 +306,7 @@ static bool restore_create_guid(struct persistent_handle *h)
 static void hurry_app_instance(const struct persistent_handle *h)
 {
 	if (h->cookie.app_instance.given) {
-		link_hurry(APP_INSTANCE_HURRY_MS);
+		(void)link_settle(APP_INSTANCE_HURRY_MS);
 	}
 }
 

@@ -47,6 +47,7 @@ static struct persistd_link {
 	struct tevent_timer *check_timer;
 
 	uint64_t no_waiting_until_ns;
+	uint64_t no_settling_until_ns;
 } persistd;
 
 static void link_check(struct tevent_context *ev, struct tevent_timer *te,
@@ -409,41 +410,32 @@ static void waited_in_vain(void)
 		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
 }
 
-/* False: not in time; nothing else follows from that. */
-static bool flush_and_wait(int wait_ms)
+/*
+ * In vain, it costs neither events nor questions: link_check() finds out
+ * whether persistd is away or was only slow.
+ */
+bool link_settle(int wait_ms)
 {
-	uint64_t deadline = clock_monotonic_ns() + wait_ms * CLOCK_NS_PER_MS;
+	uint64_t now = clock_monotonic_ns();
+	uint64_t deadline = now + wait_ms * CLOCK_NS_PER_MS;
 
+	if (!link_is_open() || persistd.lost || !may_wait() ||
+	    now < persistd.no_settling_until_ns) {
+		return false;
+	}
 	if (!persistd.greeted) {
 		(void)wait_for(ZMQ_POLLOUT, deadline);
 	}
 	link_flush();
 	while (!persistd.lost && events_outstanding()) {
 		if (!wait_for(ZMQ_POLLIN, deadline)) {
+			persistd.no_settling_until_ns =
+				deadline + LINK_RETRY_MS * CLOCK_NS_PER_MS;
 			return false;
 		}
 		drain_replies();
 	}
-	return true;
-}
-
-bool link_settle(int wait_ms)
-{
-	if (!link_is_open() || persistd.lost || !may_wait()) {
-		return false;
-	}
-	if (!flush_and_wait(wait_ms)) {
-		waited_in_vain();
-		link_lose("no acknowledgement in time");
-	}
 	return !persistd.lost && persistd.queued == 0;
-}
-
-void link_hurry(int wait_ms)
-{
-	if (link_is_open() && !persistd.lost && may_wait()) {
-		(void)flush_and_wait(wait_ms);
-	}
 }
 
 /* Waits for the reply to one message; others that come are noted. */

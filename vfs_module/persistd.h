@@ -54,9 +54,6 @@ void link_flush(void);
  */
 bool link_settle(int wait_ms);
 
-/* The same where nothing is promised: persistd may be slower. */
-void link_hurry(int wait_ms);
-
 /*
  * Asks one question (packed with link_next_seq()) and waits for the answer, at
  * most until deadline_ns. False: persistd is away, or what it says is not of

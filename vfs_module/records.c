@@ -331,27 +331,6 @@ bool records_find_away(struct share_mode_lock *lck, uint64_t persistent_id,
 	return true;
 }
 
-bool records_restore_lease(const struct files_struct *fsp,
-			   const struct share_mode_entry *e,
-			   const struct persistent_surrogate *saved,
-			   uint32_t state)
-{
-	NTSTATUS status = leases_db_get(&e->client_guid, &e->lease_key,
-					&fsp->file_id, NULL, NULL, NULL, NULL,
-					NULL, NULL);
-
-	if (NT_STATUS_IS_OK(status)) {
-		/* another open of the same client kept it */
-		return true;
-	}
-	status = leases_db_add(&e->client_guid, &e->lease_key, &fsp->file_id,
-			       state, saved->lease_version, saved->lease_epoch,
-			       fsp->conn->connectpath,
-			       fsp->fsp_name->base_name,
-			       fsp->fsp_name->stream_name);
-	return NT_STATUS_IS_OK(status);
-}
-
 struct others_state {
 	const struct share_mode_entry *mine;
 	bool found;

@@ -112,7 +112,8 @@ bool records_find_away(struct share_mode_lock *lck, uint64_t persistent_id,
  * A protected open gets its lease back, as state says (SMB2_LEASE_*). e is what
  * records_find_away() found.
  */
-bool records_restore_lease(const struct files_struct *fsp,
+bool records_restore_lease(struct share_mode_lock *lck,
+			   const struct files_struct *fsp,
 			   const struct share_mode_entry *e,
 			   const struct persistent_surrogate *saved,
 			   uint32_t state);

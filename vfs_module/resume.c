@@ -71,11 +71,26 @@ static void set_from_cookie(struct files_struct *fsp,
 	fsp->close_write_time = nt_time_to_full_timespec(c->close_write_time);
 }
 
+/*
+ * A break that was under way at the drop reached nobody. Stock leaves it so,
+ * and every other opener waits in vain: it has completed (MS-SMB2 3.3.4.7).
+ */
+static bool complete_break(const struct share_mode_entry *e, uint32_t state,
+			   uint16_t version, uint16_t epoch)
+{
+	NTSTATUS status = leases_db_set(&e->client_guid, &e->lease_key, state,
+					false, 0, 0, version, epoch);
+
+	return NT_STATUS_IS_OK(status);
+}
+
 /* NULL if all is well, else the reason (docs/protocol.md 1.3). */
 static const char *attach_lease(struct files_struct *fsp,
 				const struct share_mode_entry *e)
 {
 	uint32_t state = 0;
+	uint32_t broken_to = 0;
+	bool breaking = false;
 	uint16_t version = 0;
 	uint16_t epoch = 0;
 	NTSTATUS status;
@@ -87,9 +102,17 @@ static const char *attach_lease(struct files_struct *fsp,
 		return "client";
 	}
 	status = leases_db_get(&e->client_guid, &e->lease_key, &fsp->file_id,
-			       &state, NULL, NULL, NULL, &version, &epoch);
+			       &state, &breaking, &broken_to, NULL, &version,
+			       &epoch);
 	if (!NT_STATUS_IS_OK(status)) {
 		return "superseded";
+	}
+	if (breaking) {
+		state = broken_to;
+		epoch += 1;
+		if (!complete_break(e, state, version, epoch)) {
+			return "records";
+		}
 	}
 	fsp->lease = find_fsp_lease(fsp, &e->lease_key, state, version, epoch);
 	return fsp->lease != NULL ? NULL : "out-of-memory";
@@ -154,6 +177,7 @@ static void rename_records(struct share_mode_lock *lck,
  * break that nobody could acknowledge has completed with NONE).
  */
 static const char *restore_level(const struct resume_request *req,
+				 struct share_mode_lock *lck,
 				 const struct files_struct *fsp, bool lost,
 				 struct share_mode_entry *e)
 {
@@ -168,7 +192,7 @@ static const char *restore_level(const struct resume_request *req,
 	if (!GUID_equal(fsp_client_guid(fsp), &e->client_guid)) {
 		return "client";
 	}
-	return records_restore_lease(fsp, e, saved,
+	return records_restore_lease(lck, fsp, e, saved,
 				     lost ? 0 : saved->lease_state) ?
 		       NULL : "records";
 }
@@ -211,7 +235,7 @@ static const char *rebind(const struct resume_request *req,
 	if (req->cookie.surrogate.pid != 0) {
 		e.client_guid = op->global->client_guid;
 		level_lost |= records_has_others(lck, &from);
-		reason = restore_level(req, fsp, level_lost, &e);
+		reason = restore_level(req, lck, fsp, level_lost, &e);
 	}
 	if (reason != NULL) {
 		goto out;

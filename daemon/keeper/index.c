@@ -13,10 +13,8 @@
 
 int index_create(struct index *index)
 {
-	static const uint32_t zeros[KEEPER_INDEX_WORDS];
 	void *mapped = MAP_FAILED;
 	int result = 0;
-	ssize_t written = -1;
 	int fd = open(INDEX_TEMPORARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
 		      0600);
 
@@ -24,12 +22,11 @@ int index_create(struct index *index)
 		return -errno;
 	}
 	/*
-	 * Written, not only truncated to size: a hole that a full file system
+	 * Allocated, not only truncated to size: a hole that a full file system
 	 * cannot fill would be a SIGBUS at the first park.
 	 */
-	written = write(fd, zeros, INDEX_SIZE);
-	if (written != (ssize_t)INDEX_SIZE) {
-		result = written == -1 ? -errno : -ENOSPC;
+	result = -posix_fallocate(fd, 0, INDEX_SIZE);
+	if (result != 0) {
 		goto out;
 	}
 	mapped = mmap(NULL, INDEX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -57,4 +54,22 @@ void index_count_up(struct index *index, uint32_t word)
 void index_count_down(struct index *index, uint32_t word)
 {
 	(void)__atomic_sub_fetch(&index->words[word], 1, __ATOMIC_RELEASE);
+}
+
+void index_file_up(struct index *index, uint32_t slots, uint64_t dev,
+		   uint64_t ino)
+{
+	struct keeper_index_slots at = keeper_index_slots(dev, ino);
+
+	index_count_up(index, slots + at.first);
+	index_count_up(index, slots + at.second);
+}
+
+void index_file_down(struct index *index, uint32_t slots, uint64_t dev,
+		     uint64_t ino)
+{
+	struct keeper_index_slots at = keeper_index_slots(dev, ino);
+
+	index_count_down(index, slots + at.first);
+	index_count_down(index, slots + at.second);
 }

@@ -19,7 +19,17 @@ struct index {
  */
 int index_create(struct index *index);
 
+/* One more, or one less, of what a word counts (keeper_protocol.h). */
 void index_count_up(struct index *index, uint32_t word);
 void index_count_down(struct index *index, uint32_t word);
+
+/*
+ * The same for a descriptor of a file, in its slots behind KEEPER_INDEX_PARKED
+ * or KEEPER_INDEX_KEPT.
+ */
+void index_file_up(struct index *index, uint32_t slots, uint64_t dev,
+		   uint64_t ino);
+void index_file_down(struct index *index, uint32_t slots, uint64_t dev,
+		     uint64_t ino);
 
 #endif

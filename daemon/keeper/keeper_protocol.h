@@ -41,7 +41,9 @@
  * descriptors of files, as many that count all kept ones; one word that counts
  * all parked and orphaned ones, and one for the orphaned ones alone.
  */
-#define KEEPER_INDEX_SLOTS 16384
+#define KEEPER_INDEX_BITS 18
+#define KEEPER_INDEX_SLOTS (1U << KEEPER_INDEX_BITS)
+#define KEEPER_INDEX_PARKED 0
 #define KEEPER_INDEX_KEPT KEEPER_INDEX_SLOTS
 #define KEEPER_INDEX_AWAY (2 * KEEPER_INDEX_SLOTS)
 #define KEEPER_INDEX_ORPHANED (2 * KEEPER_INDEX_SLOTS + 1)
@@ -141,10 +143,27 @@ _Static_assert(sizeof(struct keeper_entry) + KEEPER_MAX_FILE_HANDLE +
 		KEEPER_MAX_IDENTITY + KEEPER_MAX_RECORD <= KEEPER_MAX_PAYLOAD,
 	"the largest entry fits into a packet");
 
-/* The slot of keeper.index that counts the parked descriptors of a file. */
-static inline uint32_t keeper_index_slot(uint64_t dev, uint64_t ino)
+/*
+ * The two slots of keeper.index that count the parked descriptors of a file.
+ * An open that finds both taken asks persistd: with one slot, too many opens of
+ * files that nobody is away from would.
+ */
+struct keeper_index_slots {
+	uint32_t first;
+	uint32_t second;
+};
+
+static inline struct keeper_index_slots keeper_index_slots(uint64_t dev,
+							   uint64_t ino)
 {
-	return (uint32_t)((ino * UINT64_C(0x9E3779B97F4A7C15) + dev) >> 50);
+	const unsigned int shift = 64 - KEEPER_INDEX_BITS;
+	uint64_t first = ino * UINT64_C(0x9E3779B97F4A7C15) + dev;
+	uint64_t second = first * UINT64_C(0xD6E8FEB86659FD93);
+
+	return (struct keeper_index_slots) {
+		.first = (uint32_t)(first >> shift),
+		.second = (uint32_t)(second >> shift),
+	};
 }
 
 #endif

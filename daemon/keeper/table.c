@@ -15,7 +15,7 @@
 int table_init(struct table *table, struct index *index, uint32_t expected)
 {
 	uint64_t size = 1024;
-	uint32_t slot = 0;
+	uint32_t i = 0;
 
 	while (size < expected) {
 		size *= 2;
@@ -28,8 +28,8 @@ int table_init(struct table *table, struct index *index, uint32_t expected)
 	table->bucket_mask = size - 1;
 	table->count = 0;
 	link_init(&table->all);
-	for (slot = 0; slot < KEEPER_INDEX_SLOTS; slot++) {
-		link_init(&table->files[slot]);
+	for (i = 0; i < TABLE_FILE_LISTS; i++) {
+		link_init(&table->files[i]);
 	}
 	return 0;
 }
@@ -73,20 +73,20 @@ static void kept_enter(struct table *table, struct kept *kept,
 	kept->since_realtime_ns = now_ns(CLOCK_REALTIME);
 }
 
+static uint32_t file_list(uint64_t dev, uint64_t ino)
+{
+	return keeper_index_slots(dev, ino).first % TABLE_FILE_LISTS;
+}
+
 static void leave_file(struct table *table, struct kept *kept)
 {
 	if (link_alone(&kept->in_file)) {
 		return;
 	}
 	link_remove(&kept->in_file);
-	index_count_down(table->index,
-			 keeper_index_slot(kept->dev, kept->ino));
+	index_file_down(table->index, KEEPER_INDEX_PARKED, kept->dev,
+			kept->ino);
 	index_count_down(table->index, KEEPER_INDEX_AWAY);
-}
-
-static uint32_t kept_word(const struct kept *kept)
-{
-	return KEEPER_INDEX_KEPT + keeper_index_slot(kept->dev, kept->ino);
 }
 
 static void take_file(struct table *table, struct kept *kept,
@@ -94,7 +94,7 @@ static void take_file(struct table *table, struct kept *kept,
 {
 	kept->dev = st->st_dev;
 	kept->ino = st->st_ino;
-	index_count_up(table->index, kept_word(kept));
+	index_file_up(table->index, KEEPER_INDEX_KEPT, kept->dev, kept->ino);
 }
 
 static void end_surrogate(struct kept *kept)
@@ -152,7 +152,7 @@ int table_replace_fd(struct table *table, struct kept *kept, int fd)
 		return -errno;
 	}
 	leave_file(table, kept);
-	index_count_down(table->index, kept_word(kept));
+	index_file_down(table->index, KEEPER_INDEX_KEPT, kept->dev, kept->ino);
 	(void)close(kept->fd);
 	kept->fd = fd;
 	take_file(table, kept, &st);
@@ -203,7 +203,7 @@ void table_remove(struct table *table, struct kept *kept)
 	*link = kept->next_in_bucket;
 	table->count--;
 	leave_file(table, kept);
-	index_count_down(table->index, kept_word(kept));
+	index_file_down(table->index, KEEPER_INDEX_KEPT, kept->dev, kept->ino);
 	set_state(table, kept, KEEPER_HELD);
 	link_remove(&kept->in_table);
 	link_remove(&kept->in_owner);
@@ -231,20 +231,19 @@ void table_hold(struct table *table, struct kept *kept, struct link *owner,
 void table_release(struct table *table, struct kept *kept,
 		   enum keeper_state state)
 {
-	uint32_t slot = keeper_index_slot(kept->dev, kept->ino);
-
 	link_remove(&kept->in_owner);
 	kept->owner = NULL;
 	kept_enter(table, kept, state);
-	link_append(&table->files[slot], &kept->in_file);
-	index_count_up(table->index, slot);
+	link_append(&table->files[file_list(kept->dev, kept->ino)],
+		    &kept->in_file);
+	index_file_up(table->index, KEEPER_INDEX_PARKED, kept->dev, kept->ino);
 	index_count_up(table->index, KEEPER_INDEX_AWAY);
 }
 
 uint32_t table_query(const struct table *table, uint64_t dev, uint64_t ino,
 		     uint8_t (*cookies)[KEEPER_COOKIE_SIZE], uint32_t room)
 {
-	const struct link *list = &table->files[keeper_index_slot(dev, ino)];
+	const struct link *list = &table->files[file_list(dev, ino)];
 	const struct link *link = NULL;
 	uint32_t found = 0;
 

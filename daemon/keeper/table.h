@@ -51,13 +51,16 @@ struct kept {
 	struct link in_file; /* only while parked or orphaned */
 };
 
+/* Through which one file's descriptors are found. */
+#define TABLE_FILE_LISTS 16384
+
 struct table {
 	struct index *index;
 	struct kept **buckets;
 	uint64_t bucket_mask;
 	uint32_t count;
 	struct link all;
-	struct link files[KEEPER_INDEX_SLOTS];
+	struct link files[TABLE_FILE_LISTS];
 };
 
 /* These return 0 or a negative errno. */

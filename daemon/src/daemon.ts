@@ -72,11 +72,12 @@ export class Daemon {
   /** Resolves when the store is loaded and all endpoints are bound. */
   async start(): Promise<void> {
     const { log, runDirectory } = this.#options;
+    // first, since what has expired meanwhile is published
+    await this.#watch.bind(join(runDirectory, 'watch.sock'));
     const started = now();
     const restored = this.#store.load(started);
     this.#perform(this.#core.restore(started, restored));
     log.info({ handles: restored.length }, 'store loaded');
-    await this.#watch.bind(join(runDirectory, 'watch.sock'));
     await this.#admin.bind(join(runDirectory, 'admin.sock'));
     await this.#smbd.bind(join(runDirectory, 'smbd.sock'));
     this.#keeper.start();

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { DevSamba } from '../lib/dev-samba.js';
+import { AWAY, countAway, sendAway } from './away.js';
 import {
   type CreateCloseRounds,
   createCloseRound,
@@ -100,6 +101,16 @@ async function resume(samba: DevSamba, sides: [Side, Side]): Promise<Section> {
   };
 }
 
+/** Files that nobody is away from, while others are: nobody is asked about them. */
+async function besideAway(samba: DevSamba, sides: [Side, Side]): Promise<Section> {
+  progress(`${AWAY} handles of other files`);
+  await sendAway(samba);
+  const section = await createClose(sides, false);
+  if (countAway(samba) < AWAY) throw new Error('handles ended while it was measured');
+  samba.ctl('expire', '--all', '--yes');
+  return { ...section, title: `The same, while ${AWAY} handles of other files are away` };
+}
+
 async function events(samba: DevSamba): Promise<Section> {
   progress('events into persistd');
   const source = await EventSource.connect(samba.status().runDir);
@@ -143,6 +154,7 @@ try {
   const sides = await makeSides(samba);
   const sections = [
     await createClose(sides, false),
+    await besideAway(samba, sides),
     await createClose(sides, true),
     await held(samba, sides),
     await resume(samba, sides),

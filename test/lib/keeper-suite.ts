@@ -16,9 +16,16 @@ export const GONE = 65;
 export const LIST_END = 66;
 export const REFUSED = 67;
 
-/** The slot of keeper.index, as docs/protocol.md 2.3 has it. */
-export function indexSlot(dev: bigint, ino: bigint): number {
-  return Number(BigInt.asUintN(64, ino * 0x9e3779b97f4a7c15n + dev) >> 50n);
+/** The slots of keeper.index, as docs/protocol.md 2.3 has them. */
+export function indexSlots(dev: bigint, ino: bigint): [number, number] {
+  const first = BigInt.asUintN(64, ino * 0x9e3779b97f4a7c15n + dev);
+  const second = BigInt.asUintN(64, first * 0xd6e8feb86659fd93n);
+  return [Number(first >> 46n), Number(second >> 46n)];
+}
+
+/** What they count. */
+export function indexed(keeper: Keeper, { dev, ino }: { dev: bigint; ino: bigint }): number[] {
+  return indexSlots(dev, ino).map((slot) => keeper.indexSlot(slot));
 }
 
 export function makeFile(keeper: Keeper, content = 'kept', name = newCookie()) {

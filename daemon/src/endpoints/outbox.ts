@@ -25,8 +25,11 @@ export class Outbox {
     this.#sending = true;
     for (let next = this.#frames.shift(); next !== undefined; next = this.#frames.shift()) {
       if (this.#socket.closed) break;
-      // A peer that has gone meanwhile is no error: its reply is of no use to anyone.
-      await this.#socket.send(next).catch(() => undefined);
+      try {
+        await this.#socket.send(next);
+      } catch {
+        // A peer that has gone meanwhile is no error: its reply is of no use to anyone.
+      }
     }
     this.#sending = false;
   }

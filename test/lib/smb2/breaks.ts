@@ -23,14 +23,15 @@ export class OplockBreak {
     this.#send = send;
   }
 
-  ack(level = this.level, options: CallOptions = {}): Call<void> {
+  /** `send`: that of the open's tree, where a client has more than one. */
+  ack(level = this.level, options: CallOptions = {}, send: Send = this.#send): Call<void> {
     const body = new Packer()
       .u16(OPLOCK_BREAK_SIZE)
       .u8(level)
       .zeros(5)
       .bytes(this.fileId.bytes)
       .finish();
-    return this.#send({ ...options, command: 'OPLOCK_BREAK', body: [body] }).map(() => undefined);
+    return send({ ...options, command: 'OPLOCK_BREAK', body: [body] }).map(() => undefined);
   }
 }
 

@@ -56,6 +56,10 @@ export class Transport {
     });
   }
 
+  get localPort(): number | undefined {
+    return this.#socket.localPort;
+  }
+
   get isClosed(): boolean {
     return this.#socket.destroyed;
   }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/** Many handles of other files whose clients are away. */
+import type { DevSamba } from '../lib/dev-samba.js';
+import { Oplock } from '../lib/smb2/index.js';
+
+export const AWAY = 10_000;
+/** Well below what smbd lets one connection have open. */
+const PER_CLIENT = 2_500;
+const IN_FLIGHT = 64;
+const BOUND_MS = 120_000;
+
+async function openMany(samba: DevSamba, from: number): Promise<() => Promise<void>> {
+  const client = await samba.connect('durable');
+  let next = from;
+  const worker = async () => {
+    while (next < from + PER_CLIENT) {
+      const name = `away-${next++}.dat`;
+      // v1: smbd keeps it for 16 minutes, longer than any measurement takes
+      const asked = { durable: { version: 1 }, oplock: Oplock.BATCH } as const;
+      const open = await client.open(name, asked).ok();
+      if (!open.granted.durableV1) throw new Error('not granted');
+    }
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
+  return () => client.drop();
+}
+
+export function countAway(samba: DevSamba): number {
+  const { handles } = samba.stats() as { handles: { disconnected?: number } };
+  return handles.disconnected ?? 0;
+}
+
+export async function sendAway(samba: DevSamba): Promise<void> {
+  for (let from = 0; from < AWAY; from += PER_CLIENT) {
+    const drop = await openMany(samba, from);
+    await drop();
+  }
+  await samba.until('all handles away', () => countAway(samba) >= AWAY, BOUND_MS);
+}

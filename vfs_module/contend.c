@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "contend.h"
 #include "descriptors.h"
+#include "fault.h"
 #include "persistd.h"
 #include "records.h"
 
@@ -93,9 +94,12 @@ void contend_arriving(struct connection_struct *conn,
 			 client_address(frame, conn), guid.buf,
 			 lease != NULL ? lease_key : NULL, create_guid,
 			 st->st_ex_dev, st->st_ex_ino);
+	fault_point("arrive.before-question");
 	if (ask(&question, seq, WIRE_REPLY_ARRIVED, &reply)) {
+		fault_point("arrive.after-answer");
 		forget_orphans(frame, conn, st, &reply);
 	}
+	fault_point("arrive.end");
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(frame);
 }
@@ -135,11 +139,13 @@ void contend_opened(const struct files_struct *fsp)
 				  st->st_ex_dev, st->st_ex_ino,
 				  fsp->access_mask, alive,
 				  talloc_array_length(alive));
+		fault_point("contend.before-question");
 		if (!ask(&question, seq, WIRE_REPLY_CONTENDED, &reply)) {
 			DBG_NOTICE("persistd did not hear that %s was opened "
 				   "while handles of it are away\n",
 				   fsp_str_dbg(fsp));
 		}
+		fault_point("contend.after-question");
 	}
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(frame);

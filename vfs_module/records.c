@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Share-mode entries (locking.tdb), and what concerns entry and locks both. */
 #include "samba_compat.h"
+#include "fault.h"
 #include "records.h"
 
 #undef DBGC_CLASS
@@ -209,12 +210,14 @@ bool records_move_entry(struct share_mode_lock *lck,
 	if (s == NULL) {
 		return false;
 	}
+	fault_point("entry.before-add");
 	ok = set_share_mode(lck, &s->fsp, e->uid, mid, e->op_type,
 			    &e->lease_key, e->share_access, e->access_mask);
 	TALLOC_FREE(s);
 	if (!ok) {
 		return false;
 	}
+	fault_point("entry.before-delete");
 	return records_delete_entry(lck, e->pid, e->share_file_id);
 }
 

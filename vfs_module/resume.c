@@ -2,6 +2,7 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "fault.h"
 #include "handle.h"
 #include "open_name.h"
 #include "persistd.h"
@@ -197,6 +198,7 @@ static const char *rebind(const struct resume_request *req,
 	    !records_find_away(lck, id, &req->cookie, &e)) {
 		goto out;
 	}
+	fault_point("resume.locked");
 	reason = "read-only";
 	if ((e.access_mask & (FILE_WRITE_DATA|FILE_APPEND_DATA)) != 0 &&
 	    !CAN_WRITE(fsp->conn)) {
@@ -224,6 +226,7 @@ static const char *rebind(const struct resume_request *req,
 	if (now != NULL) {
 		rename_records(lck, fsp, &e, now);
 	}
+	fault_point("resume.before-entry");
 	reason = "records";
 	op->compat = fsp;
 	fsp->op = op;
@@ -231,10 +234,12 @@ static const char *rebind(const struct resume_request *req,
 				fh_get_gen_id(fsp->fh))) {
 		goto out;
 	}
+	fault_point("resume.after-entry");
 	if (!records_move_locks(talloc_tos(), &fsp->file_id, id, &owner,
 				&locks, &num_locks)) {
 		goto out;
 	}
+	fault_point("resume.after-locks");
 	count_posix_locks(fsp, locks, num_locks);
 	reason = "superseded";
 	if ((uint32_t)fsp->current_lock_count != req->cookie.lock_count) {
@@ -246,7 +251,9 @@ static const char *rebind(const struct resume_request *req,
 	reason = NULL;
 out:
 	TALLOC_FREE(locks);
+	fault_point("resume.before-unlock");
 	TALLOC_FREE(lck);
+	fault_point("resume.after-unlock");
 	return reason;
 }
 
@@ -374,8 +381,10 @@ static enum resume_outcome claim(const struct resume_request *req,
 	msgpack_sbuffer_init(&question);
 	wire_pack_claim(&question, seq, req->cookie.cookie, link_self(), share,
 			guid.buf, &wire_st, clock_monotonic_ns());
+	fault_point("resume.before-claim");
 	answered = link_ask(&question, seq, deadline_ns, &reply) &&
 		   reply.type == WIRE_REPLY_VERDICT;
+	fault_point("resume.after-claim");
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(share);
 	if (!answered) {
@@ -411,11 +420,13 @@ static void abandon(const struct resume_request *req, struct files_struct *fsp)
 	if (fsp->op != NULL) {
 		lck = get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
 	}
+	fault_point("abandon.before-records");
 	if (lck != NULL && !put_back(req, lck, fsp)) {
 		DBG_ERR("the records of open 0x%08x are lost\n",
 			op->global->open_global_id);
 	}
 	TALLOC_FREE(lck);
+	fault_point("abandon.after-records");
 	op->compat = NULL;
 	fsp->op = NULL;
 	fsp_set_fd(fsp, -1);
@@ -495,12 +506,14 @@ enum resume_outcome resume(const struct resume_request *req,
 	struct stat st = { 0 };
 	int fd = -1;
 
+	fault_point("resume.before-take");
 	/* persistd is asked in any case: it knows what has ended */
 	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd) == 0 &&
 	    fstat(fd, &st) == -1) {
 		DBG_WARNING("fstat of a kept descriptor: %s\n",
 			    strerror(errno));
 	}
+	fault_point("resume.after-take");
 	outcome = claim(req, &st, deadline_ns, result, &level_lost);
 	if (outcome == RESUME_DONE && fd == -1) {
 		tell_failed(req->cookie.cookie, "descriptor-lost", true);

@@ -7,9 +7,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fault.h"
+
+static uint64_t held_ns;
+
+uint64_t fault_held_ns(void)
+{
+	return held_ns;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts = { .tv_sec = 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
 
 /* Until the last writer has closed the FIFO. */
 static void wait_for_end(int fd)
@@ -55,6 +71,7 @@ void fault_reached(const char *name)
 {
 	const char *dir = getenv("PERSISTENT_FAULTS");
 	char path[PATH_MAX];
+	uint64_t since = now_ns();
 	int saved = errno;
 
 	if (dir == NULL) {
@@ -62,6 +79,7 @@ void fault_reached(const char *name)
 	}
 	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
 	hold(path);
+	held_ns += now_ns() - since;
 	(void)snprintf(path, sizeof(path), "%s/%s.kill", dir, name);
 	if (unlink(path) == 0) {
 		(void)kill(getpid(), SIGKILL);

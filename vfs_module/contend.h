@@ -24,6 +24,14 @@ void contend_arriving(struct connection_struct *conn,
 void contend_opened(const struct files_struct *fsp);
 
 /*
+ * The file is being written, was renamed or unlinked, by an open that left
+ * those of others with a lease as they were (keep.h): now their lease would
+ * break, and so they end.
+ */
+void contend_changed(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st);
+
+/*
  * Before a lock, or a READ or WRITE: whether a lock of a disconnected durable
  * handle forbids it. smbd itself would delete such a lock as nobody's. (The
  * owner's own client can get here, by another open under the same lease.)

@@ -193,20 +193,14 @@ static struct stand_in *make_stand_in(TALLOC_CTX *mem_ctx,
 	return s;
 }
 
-bool records_move_entry(struct share_mode_lock *lck,
-			const struct share_mode_entry *e,
-			struct server_id pid, uint64_t mid,
-			uint64_t share_file_id)
+bool records_add_entry(struct share_mode_lock *lck,
+		       const struct share_mode_entry *e, struct server_id pid,
+		       uint64_t mid, uint64_t share_file_id)
 {
-	struct stand_in *s = NULL;
+	struct stand_in *s =
+		make_stand_in(talloc_tos(), e, pid, share_file_id);
 	bool ok = false;
 
-	if (e->share_file_id == share_file_id &&
-	    server_id_equal(&e->pid, &pid)) {
-		return true;
-	}
-
-	s = make_stand_in(talloc_tos(), e, pid, share_file_id);
 	if (s == NULL) {
 		return false;
 	}
@@ -214,7 +208,19 @@ bool records_move_entry(struct share_mode_lock *lck,
 	ok = set_share_mode(lck, &s->fsp, e->uid, mid, e->op_type,
 			    &e->lease_key, e->share_access, e->access_mask);
 	TALLOC_FREE(s);
-	if (!ok) {
+	return ok;
+}
+
+bool records_move_entry(struct share_mode_lock *lck,
+			const struct share_mode_entry *e,
+			struct server_id pid, uint64_t mid,
+			uint64_t share_file_id)
+{
+	if (e->share_file_id == share_file_id &&
+	    server_id_equal(&e->pid, &pid)) {
+		return true;
+	}
+	if (!records_add_entry(lck, e, pid, mid, share_file_id)) {
 		return false;
 	}
 	fault_point("entry.before-delete");

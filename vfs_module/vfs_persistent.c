@@ -26,6 +26,7 @@
 #include "disconnect.h"
 #include "guard.h"
 #include "handle.h"
+#include "keep.h"
 #include "persistd.h"
 #include "records.h"
 #include "resilient.h"
@@ -121,14 +122,24 @@ static NTSTATUS persistent_create_file(
 	const struct smb2_create_blobs *in_context_blobs,
 	struct smb2_create_blobs *out_context_blobs)
 {
+	const struct keep_request req_keep = {
+		.conn = vfs->conn,
+		.st = &smb_fname->st,
+		.access_mask = access_mask,
+		.share_access = share_access,
+		.create_disposition = create_disposition,
+	};
+	struct keep keep = { .away = NULL };
 	NTSTATUS status;
 
 	contend_arriving(vfs->conn, smb_fname, lease, in_context_blobs);
+	keep_begin(&req_keep, &keep, &oplock_request, &lease);
 	status = SMB_VFS_NEXT_CREATE_FILE(
 		vfs, req, dirfsp, smb_fname, access_mask, share_access,
 		create_disposition, create_options, file_attributes,
 		oplock_request, lease, allocation_size, private_flags, sd,
 		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
+	keep_end(&keep, NT_STATUS_IS_OK(status) ? *result : NULL);
 	if (!NT_STATUS_IS_OK(status)) {
 		contend_refused(vfs->conn, &smb_fname->st, status);
 		return status;
@@ -349,7 +360,7 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 	return status;
 }
 
-/* Before a READ or WRITE: does a lock forbid it? */
+/* Before a READ or WRITE: does a lock forbid it, does it break a lease? */
 static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
 					 struct files_struct *fsp,
 					 struct lock_struct *plock)
@@ -358,6 +369,9 @@ static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
 	    lp_strict_locking(fsp->conn->params) &&
 	    contend_lock(fsp, plock)) {
 		return false;
+	}
+	if (plock->lock_type == WRITE_LOCK) {
+		contend_changed(fsp->conn, &fsp->fsp_name->st);
 	}
 	return SMB_VFS_NEXT_STRICT_LOCK_CHECK(vfs, fsp, plock);
 }
@@ -432,6 +446,9 @@ static int persistent_renameat(struct vfs_handle_struct *vfs,
 				  S_ISDIR(src->st.st_ex_mode), from, to);
 		link_queue(NULL, &event);
 	}
+	if (ret == 0) {
+		contend_changed(vfs->conn, &src->st);
+	}
 	TALLOC_FREE(from);
 	TALLOC_FREE(to);
 	errno = saved;
@@ -457,6 +474,9 @@ static int persistent_unlinkat(struct vfs_handle_struct *vfs,
 				  name->st.st_ex_ino, path);
 		link_queue(NULL, &event);
 		TALLOC_FREE(path);
+	}
+	if (ret == 0 && tell) {
+		contend_changed(vfs->conn, &name->st);
 	}
 	errno = saved;
 	return ret;

@@ -157,8 +157,8 @@ void contend_opened(const struct files_struct *fsp)
 	}
 }
 
-void contend_changed(struct connection_struct *conn,
-		     const SMB_STRUCT_STAT *st)
+static void end_leases(struct connection_struct *conn,
+		       const SMB_STRUCT_STAT *st, bool ask_anyway)
 {
 	struct file_id id = { 0 };
 	struct share_mode_lock *lck = NULL;
@@ -174,9 +174,21 @@ void contend_changed(struct connection_struct *conn,
 			lck, &id, &conn->sconn->client->global->client_guid);
 		TALLOC_FREE(lck);
 	}
-	if (any) {
+	if (any || ask_anyway) {
 		tell_alive(conn, st, &id, FILE_WRITE_DATA);
 	}
+}
+
+void contend_written(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st)
+{
+	end_leases(conn, st, false);
+}
+
+void contend_renamed(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st)
+{
+	end_leases(conn, st, true);
 }
 
 bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock)

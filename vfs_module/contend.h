@@ -24,11 +24,14 @@ void contend_arriving(struct connection_struct *conn,
 void contend_opened(const struct files_struct *fsp);
 
 /*
- * The file is being written, was renamed or unlinked, by an open that left
+ * The file is being written, or was renamed or unlinked, by an open that left
  * those of others with a lease as they were (keep.h): now their lease would
- * break, and so they end.
+ * break, and so they end. At a rename or an unlink smbd has removed their
+ * entries itself.
  */
-void contend_changed(struct connection_struct *conn,
+void contend_written(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st);
+void contend_renamed(struct connection_struct *conn,
 		     const SMB_STRUCT_STAT *st);
 
 /*

@@ -371,7 +371,7 @@ static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
 		return false;
 	}
 	if (plock->lock_type == WRITE_LOCK) {
-		contend_changed(fsp->conn, &fsp->fsp_name->st);
+		contend_written(fsp->conn, &fsp->fsp_name->st);
 	}
 	return SMB_VFS_NEXT_STRICT_LOCK_CHECK(vfs, fsp, plock);
 }
@@ -447,7 +447,7 @@ static int persistent_renameat(struct vfs_handle_struct *vfs,
 		link_queue(NULL, &event);
 	}
 	if (ret == 0) {
-		contend_changed(vfs->conn, &src->st);
+		contend_renamed(vfs->conn, &src->st);
 	}
 	TALLOC_FREE(from);
 	TALLOC_FREE(to);
@@ -476,7 +476,7 @@ static int persistent_unlinkat(struct vfs_handle_struct *vfs,
 		TALLOC_FREE(path);
 	}
 	if (ret == 0 && tell) {
-		contend_changed(vfs->conn, &name->st);
+		contend_renamed(vfs->conn, &name->st);
 	}
 	errno = saved;
 	return ret;

@@ -170,8 +170,10 @@ static void end_leases(struct connection_struct *conn,
 	id = vfs_file_id_from_sbuf(conn, st);
 	lck = get_existing_share_mode_lock(talloc_tos(), id);
 	if (lck != NULL) {
+		fault_point("end-leases.before-records");
 		any = records_end_leases(
 			lck, &id, &conn->sconn->client->global->client_guid);
+		fault_point("end-leases.after-records");
 		TALLOC_FREE(lck);
 	}
 	if (any || ask_anyway) {

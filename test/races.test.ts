@@ -211,6 +211,33 @@ for (const point of Object.keys(RESUMING)) {
   }
 }
 
+for (const point of ['resume.after-claim', 'resume.after-locks', 'resume.after-unlock']) {
+  for (const kind of ['durable', 'resilient'] as const) {
+    test(`${kind}: another comes when the claim of one who is at ${point} has lapsed`, async () => {
+      const own = await owner(samba, kind, { oplock: Oplock.BATCH });
+      await goes(own);
+      const one = await samba.connect('durable');
+      const two = await samba.connect('durable');
+      const held = faults.hold(point);
+      const first = one.reconnect(own.open, {}, { timeoutMs: SOON_MS });
+      await held.arrived;
+      await samba.until('the lapse', () => samba.handle(own.name).state === 'disconnected');
+      const second = () => two.reconnect(own.open, {}, { timeoutMs: SOON_MS });
+      const { reply } = await meanwhile(samba, held, second);
+      const replies = [await first, reply];
+      assert.deepEqual(replies.map(({ code }) => code).sort(), [
+        'OBJECT_NAME_NOT_FOUND',
+        'SUCCESS',
+      ]);
+      await samba.until('the resume', () => samba.handle(own.name).state === 'connected');
+      const [client, loser] = replies[0]?.code === 'SUCCESS' ? [one, two] : [two, one];
+      await loser.drop();
+      await goes({ ...own, client });
+      await isStillTheOwners(await returns(own));
+    });
+  }
+}
+
 test('nothing is left behind', () => samba.nothingLeft());
 test.after(() => samba.down());
 test.run();

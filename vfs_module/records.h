@@ -28,6 +28,16 @@ struct db_context *records_open_db(const char *name, int hash_size,
 /* The share_file_id of an open that was disconnected so many times. */
 uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects);
 
+/*
+ * The share_file_id of an open while it is resumed. smbd's own are small
+ * numbers; by this one any smbd child can tell whose the entry is.
+ */
+uint64_t records_resumed_file_id(uint64_t persistent_id);
+
+/* Whether a living smbd child has resumed the open, and which. */
+bool records_find_holder(struct share_mode_lock *lck, uint64_t persistent_id,
+			 struct server_id *holder);
+
 /* False if there is no such entry (any more). */
 bool records_find_entry(struct share_mode_lock *lck, struct server_id pid,
 			uint64_t share_file_id, struct share_mode_entry *e);

@@ -147,6 +147,43 @@ bool records_restore_away(struct share_mode_lock *lck,
 	return true;
 }
 
+uint64_t records_resumed_file_id(uint64_t persistent_id)
+{
+	return persistent_id | (UINT64_C(1) << 63);
+}
+
+struct holder_state {
+	uint64_t share_file_id;
+	struct server_id pid;
+	bool found;
+};
+
+static bool holder_fn(struct share_mode_entry *e, bool *modified,
+		      void *private_data)
+{
+	struct holder_state *state = private_data;
+
+	if (e->share_file_id != state->share_file_id ||
+	    server_id_is_disconnected(&e->pid) || !serverid_exists(&e->pid)) {
+		return false;
+	}
+	state->pid = e->pid;
+	state->found = true;
+	return true;
+}
+
+bool records_find_holder(struct share_mode_lock *lck, uint64_t persistent_id,
+			 struct server_id *holder)
+{
+	struct holder_state state = {
+		.share_file_id = records_resumed_file_id(persistent_id),
+	};
+
+	(void)share_mode_forall_entries(lck, holder_fn, &state);
+	*holder = state.pid;
+	return state.found;
+}
+
 struct broken_state {
 	const struct GUID *client;
 	struct share_mode_entry e;

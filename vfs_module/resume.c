@@ -181,7 +181,8 @@ static const char *restore_level(const struct resume_request *req,
 static const char *rebind(const struct resume_request *req,
 			  struct files_struct *fsp, int fd,
 			  const struct smb_filename *now, bool level_lost,
-			  uint32_t *share_access)
+			  uint32_t *share_access,
+			  struct resume_result *result)
 {
 	struct smbXsrv_open *op = req->op;
 	uint64_t id = op->global->open_persistent_id;
@@ -194,8 +195,14 @@ static const char *rebind(const struct resume_request *req,
 	const char *reason = "superseded";
 
 	lck = get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
-	if (lck == NULL ||
-	    !records_find_away(lck, id, &req->cookie, &e)) {
+	if (lck == NULL) {
+		goto out;
+	}
+	if (!records_find_away(lck, id, &req->cookie, &e)) {
+		/* one whose claim had lapsed may have been quicker after all */
+		result->have_holder =
+			records_find_holder(lck, id, &result->holder);
+		reason = result->have_holder ? "connected" : "superseded";
 		goto out;
 	}
 	fault_point("resume.locked");
@@ -270,7 +277,8 @@ static struct files_struct *new_fsp(const struct resume_request *req, int fd,
 	fsp->file_pid = req->smb1req->smbpid;
 	fsp->vuid = req->smb1req->vuid;
 	fsp->fnum = req->op->local_id;
-	fsp_set_gen_id(fsp);
+	fh_set_gen_id(fsp->fh, records_resumed_file_id(
+				       req->op->global->open_persistent_id));
 	fsp->fsp_flags.can_lock = true;
 	fsp->fsp_flags.have_proc_fds = conn->have_proc_fds;
 	fsp->fsp_flags.is_pathref = req->cookie.is_pathref;
@@ -463,7 +471,7 @@ static enum resume_outcome build(const struct resume_request *req, int fd,
 		goto out;
 	}
 	set_from_cookie(fsp, &stock);
-	reason = rebind(req, fsp, fd, now, level_lost, &share_access);
+	reason = rebind(req, fsp, fd, now, level_lost, &share_access, result);
 	if (reason != NULL) {
 		goto out;
 	}

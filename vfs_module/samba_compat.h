@@ -24,6 +24,7 @@
 #include "libcli/security/security.h"
 #include "libcli/smb/smb2_create_blob.h"
 #include "messages.h"
+#include "serverid.h"
 #include "fake_file.h"
 #include "wire.h"
 

@@ -17,15 +17,18 @@ VFSDIR ?= $(shell $(SMBD) -b | sed -n 's/^ *MODULESDIR: *//p')/vfs
 # the C library of msgpack changed its name in Debian 13
 MSGPACK_LIBS = $(shell pkg-config --libs msgpack-c 2>/dev/null || pkg-config --libs msgpack)
 
-MODULE_SOURCES = $(wildcard vfs_module/*.c)
+FAULT_SOURCE = vfs_module/fault.c
+MODULE_SOURCES = $(filter-out $(FAULT_SOURCE),$(wildcard vfs_module/*.c))
 MODULE_OBJECTS = $(MODULE_SOURCES:vfs_module/%.c=build/vfs_module/%.o)
 EXPORTS = vfs_module/persistent.map
 KEEPER_SOURCES = $(wildcard daemon/keeper/*.c)
 KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/keeper/%.o)
+TEST_MODULE_OBJECTS = $(patsubst vfs_module/%.c,build/test-build/vfs_module/%.o,$(MODULE_SOURCES) $(FAULT_SOURCE))
+TEST_KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/test-build/keeper/%.o) build/test-build/keeper/fault.o
 TEST_TOOLS = $(patsubst test/tools/%.c,build/test-tools/%,$(wildcard test/tools/*.c))
 TYPESCRIPT = $(shell find daemon test -name '*.ts' 2>/dev/null)
 
-.PHONY: all module keeper daemon test-tools install uninstall clean distclean \
+.PHONY: all module keeper daemon test-tools test-build install uninstall clean distclean \
 	demo test bench soak help
 .DELETE_ON_ERROR:
 
@@ -34,7 +37,8 @@ all: module keeper daemon build/dev-samba-modules.so
 module: build/persistent.so
 keeper: build/fdkeeper
 daemon: build/daemon.stamp
-test-tools: $(TEST_TOOLS)
+test-tools: $(TEST_TOOLS) test-build
+test-build: build/test-build/persistent.so build/test-build/fdkeeper build/test-build/fault-points
 
 # Samba's symbols stay unresolved: the smbd that loads the module has them. Only
 # the module's entry point is exported, so that no name of ours meets one of smbd.
@@ -59,6 +63,32 @@ build/fdkeeper: $(KEEPER_OBJECTS)
 build/keeper/%.o: daemon/keeper/%.c
 	@mkdir -p $(@D)
 	$(CC) -c $(CFLAGS) -fPIE -pthread -D_GNU_SOURCE $(WARNINGS) $(DEPENDENCIES) -o $@ $<
+
+# Module and keeper with points at which a test can hold or kill them
+# (vfs_module/fault.h), and the names of all these points.
+build/test-build/persistent.so: $(TEST_MODULE_OBJECTS) $(EXPORTS)
+	$(CC) -shared $(CFLAGS) $(LDFLAGS) \
+		-Wl,--version-script=$(EXPORTS) -o $@ $(TEST_MODULE_OBJECTS) -lzmq $(MSGPACK_LIBS)
+
+build/test-build/vfs_module/%.o: vfs_module/%.c build/samba.flags
+	@mkdir -p $(@D)
+	$(CC) -c $(CFLAGS) @build/samba.flags -DPERSISTENT_FAULTS $(WARNINGS) \
+		-Wno-unused-parameter $(DEPENDENCIES) -o $@ $<
+
+build/test-build/fdkeeper: $(TEST_KEEPER_OBJECTS)
+	$(CC) $(CFLAGS) -pie -pthread $(LDFLAGS) -o $@ $^
+
+build/test-build/keeper/%.o: daemon/keeper/%.c
+	@mkdir -p $(@D)
+	$(CC) -c $(CFLAGS) -fPIE -pthread -D_GNU_SOURCE -DPERSISTENT_FAULTS $(WARNINGS) $(DEPENDENCIES) -o $@ $<
+
+build/test-build/keeper/fault.o: $(FAULT_SOURCE)
+	@mkdir -p $(@D)
+	$(CC) -c $(CFLAGS) -fPIE -D_GNU_SOURCE -DPERSISTENT_FAULTS $(WARNINGS) $(DEPENDENCIES) -o $@ $<
+
+build/test-build/fault-points: $(MODULE_SOURCES) $(KEEPER_SOURCES)
+	@mkdir -p $(@D)
+	grep -oh 'fault_point("[^"]*")' $^ | cut -d'"' -f2 | sort > $@
 
 build/dev-samba-modules.so: scripts/dev-samba-modules.c
 	@mkdir -p $(@D)
@@ -86,7 +116,8 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
--include $(MODULE_OBJECTS:.o=.d) $(KEEPER_OBJECTS:.o=.d) $(TEST_TOOLS:=.d)
+-include $(MODULE_OBJECTS:.o=.d) $(KEEPER_OBJECTS:.o=.d) $(TEST_TOOLS:=.d) \
+	$(TEST_MODULE_OBJECTS:.o=.d) $(TEST_KEEPER_OBJECTS:.o=.d)
 
 # The daemon goes with the packages that it needs at run time, taken from the
 # lock file into a directory of their own, and without the compiled tests.
@@ -124,6 +155,7 @@ help:
 	@echo 'make keeper       build/fdkeeper'
 	@echo 'make daemon       persistd and persistctl'
 	@echo 'make test-tools   the helper programs of the tests'
+	@echo 'make test-build   module and keeper with points to hold and kill them at'
 	@echo 'make install      install them (DESTDIR, PREFIX, VFSDIR)'
 	@echo 'make uninstall    take them away again'
 	@echo 'make demo|test|bench|soak   the same as scripts/demo|test|bench|soak'

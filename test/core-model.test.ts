@@ -237,6 +237,7 @@ function step(world: World): void {
         modelled === undefined
           ? !isOver
           : modelled.name === 'disconnected' ||
+            (modelled.name === 'claimed' && type === 'resumed') ||
             pid === (modelled.name === 'claimed' ? modelled.claimant : modelled.holder);
       if (mayHold) {
         const blank = { claimant: 0, deadlineMs: 0, claimUntilMs: 0, levelLost: false };

@@ -142,6 +142,30 @@ memcheck('an open with much in progress is taken over by another node', async ()
   await blocker.close().ok();
 });
 
+memcheck('others open beside a handle with RH, then read, write, rename, unlink', async () => {
+  const actions = [
+    (theirs: Open) => theirs.read(0, 1),
+    (theirs: Open) => theirs.write(0, 'theirs'),
+    (theirs: Open) => theirs.info.rename(`renamed-${theirs.path}`),
+    (theirs: Open) => theirs.info.setDeletePending(true),
+  ];
+  const other = await samba.connect('durable', { timeoutMs: SLOW_MS });
+  for (const act of actions) {
+    const client = await samba.connect('durable', { timeoutMs: SLOW_MS });
+    const name = newName();
+    const lease = { key: newGuid(), state: LeaseState.RH };
+    const open = await client.open(name, { ...optionsOf(V2_LEASE), lease }).ok();
+    await open.write(0, 'written before').ok();
+    await client.drop();
+    await away(name);
+    const wish = { key: newGuid(), state: LeaseState.RWH };
+    const theirs = await other.open(name, { lease: wish }).ok();
+    await act(theirs).ok();
+    await theirs.close().ok();
+    await backFor(open, client, 'durable');
+  }
+});
+
 memcheck('ends: delete on close, tree disconnect, log-off, forced close', async () => {
   const { open } = await opened('durable', V2_LEASE);
   await open.info.setDeletePending(true).ok();

@@ -3,7 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { suite } from 'uvu';
 import { DevSamba } from './lib/dev-samba.js';
-import { type Comparison, compare, passes, type Target } from './lib/smbtorture.js';
+import { type Comparison, compare, passes, runTests, type Target } from './lib/smbtorture.js';
 
 // The suites mostly wait for breaks and timeouts, so three at a time take no
 // longer than the longest, and use no more of a processor than one would.
@@ -71,6 +71,14 @@ for (const { name, comparison } of comparisons) {
     assert.ok(compared.names.some((each) => passes(compared.durable, each)));
   });
 }
+
+test('replay_broken_windows, the only test of resilient handles, needs dialect 2.1', async () => {
+  const name = 'smb2.lock.replay_broken_windows';
+  const outcome = async (on: Target) =>
+    (await runTests({ ...on, maxProtocol: 'SMB2_10' }, [name])).get(name)?.outcome;
+  assert.equal(await outcome(share('plain')), 'failure');
+  assert.equal(await outcome(share('durable')), 'success');
+});
 
 test('nothing is left behind, and smbd did not panic', () => samba.nothingLeft());
 test.after(async () => {

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "fault.h"
+
 #define CLOCK_NS_PER_S 1000000000ULL
 #define CLOCK_NS_PER_MS 1000000ULL
 
@@ -19,7 +21,7 @@ static inline uint64_t clock_ns(clockid_t id)
 
 static inline uint64_t clock_monotonic_ns(void)
 {
-	return clock_ns(CLOCK_MONOTONIC);
+	return clock_ns(CLOCK_MONOTONIC) - fault_held_ns();
 }
 
 static inline uint64_t clock_realtime_ns(void)

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "contend.h"
 #include "descriptors.h"
+#include "fault.h"
 #include "persistd.h"
 #include "records.h"
 
@@ -90,9 +91,12 @@ void contend_arriving(struct connection_struct *conn,
 			 contend_client_address(frame, conn), guid.buf,
 			 lease != NULL ? lease_key : NULL, create_guid,
 			 st->st_ex_dev, st->st_ex_ino);
+	fault_point("arrive.before-question");
 	if (ask(&question, seq, WIRE_REPLY_ARRIVED, &reply)) {
+		fault_point("arrive.after-answer");
 		contend_forget(conn, st, &reply);
 	}
+	fault_point("arrive.end");
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(frame);
 }
@@ -111,35 +115,79 @@ static bool ids_of_disconnected(TALLOC_CTX *mem_ctx, const struct file_id *id,
 	return ok;
 }
 
-void contend_opened(const struct files_struct *fsp)
+/* Which opens smbd's record of the file still has. */
+static void tell_alive(const struct connection_struct *conn,
+		       const SMB_STRUCT_STAT *st, const struct file_id *id,
+		       uint32_t access_mask)
 {
-	const SMB_STRUCT_STAT *st = &fsp->fsp_name->st;
-	TALLOC_CTX *frame = NULL;
+	TALLOC_CTX *frame = talloc_stackframe();
 	uint32_t *alive = NULL;
 	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
 	msgpack_sbuffer question = { 0 };
 	uint64_t seq = 0;
 
-	if (!is_clients_connection(fsp->conn) || !maybe_away(st)) {
-		return;
-	}
-	frame = talloc_stackframe();
 	msgpack_sbuffer_init(&question);
-	if (ids_of_disconnected(frame, &fsp->file_id, &alive)) {
+	if (ids_of_disconnected(frame, id, &alive)) {
 		seq = link_next_seq();
 		wire_pack_contend(&question, seq, link_self(),
-				  contend_client_address(frame, fsp->conn),
-				  st->st_ex_dev, st->st_ex_ino,
-				  fsp->access_mask, alive,
-				  talloc_array_length(alive));
+				  contend_client_address(frame, conn),
+				  st->st_ex_dev, st->st_ex_ino, access_mask,
+				  alive, talloc_array_length(alive));
+		fault_point("contend.before-question");
 		if (!ask(&question, seq, WIRE_REPLY_CONTENDED, &reply)) {
-			DBG_NOTICE("persistd did not hear that %s was opened "
-				   "while handles of it are away\n",
-				   fsp_str_dbg(fsp));
+			DBG_NOTICE("persistd did not hear that inode %"PRIu64
+				   " was opened or changed while handles of "
+				   "it are away\n", (uint64_t)st->st_ex_ino);
 		}
+		fault_point("contend.after-question");
 	}
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(frame);
+}
+
+void contend_opened(const struct files_struct *fsp)
+{
+	const SMB_STRUCT_STAT *st = &fsp->fsp_name->st;
+
+	if (is_clients_connection(fsp->conn) && maybe_away(st)) {
+		tell_alive(fsp->conn, st, &fsp->file_id, fsp->access_mask);
+	}
+}
+
+static void end_leases(struct connection_struct *conn,
+		       const SMB_STRUCT_STAT *st, bool ask_anyway)
+{
+	struct file_id id = { 0 };
+	struct share_mode_lock *lck = NULL;
+	bool any = false;
+
+	if (!is_clients_connection(conn) || !maybe_away(st)) {
+		return;
+	}
+	id = vfs_file_id_from_sbuf(conn, st);
+	lck = get_existing_share_mode_lock(talloc_tos(), id);
+	if (lck != NULL) {
+		fault_point("end-leases.before-records");
+		any = records_end_leases(
+			lck, &id, &conn->sconn->client->global->client_guid);
+		fault_point("end-leases.after-records");
+		TALLOC_FREE(lck);
+	}
+	if (any || ask_anyway) {
+		tell_alive(conn, st, &id, FILE_WRITE_DATA);
+	}
+}
+
+void contend_written(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st)
+{
+	end_leases(conn, st, false);
+}
+
+void contend_renamed(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st)
+{
+	end_leases(conn, st, true);
 }
 
 bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock)

@@ -26,6 +26,17 @@ void contend_arriving(struct connection_struct *conn,
 void contend_opened(const struct files_struct *fsp);
 
 /*
+ * The file is being written, or was renamed or unlinked, by an open that left
+ * those of others with a lease as they were (keep.h): now their lease would
+ * break, and so they end. At a rename or an unlink smbd has removed their
+ * entries itself.
+ */
+void contend_written(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st);
+void contend_renamed(struct connection_struct *conn,
+		     const SMB_STRUCT_STAT *st);
+
+/*
  * Before a lock, or a READ or WRITE: whether a lock of a disconnected durable
  * handle forbids it. smbd itself would delete such a lock as nobody's. (The
  * owner's own client can get here, by another open under the same lease.)

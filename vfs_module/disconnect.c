@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "disconnect.h"
+#include "fault.h"
 #include "handle.h"
 #include "persistd.h"
 #include "records.h"
@@ -38,8 +39,10 @@ static NTSTATUS disconnect_durable(struct vfs_handle_struct *vfs,
 	if (fsp->fsp_name->st.st_ex_nlink == 0) {
 		fsp->fsp_name->st.st_ex_nlink = 1;
 	}
+	fault_point("disconnect.before-stock");
 	status = SMB_VFS_NEXT_DURABLE_DISCONNECT(vfs, fsp, stock_cookie,
 						 mem_ctx, new_stock);
+	fault_point("disconnect.after-stock");
 	fsp->current_lock_count = locks;
 	if (!NT_STATUS_IS_OK(status)) {
 		if (fsp_get_pathref_fd(fsp) == -1) {
@@ -53,12 +56,14 @@ static NTSTATUS disconnect_durable(struct vfs_handle_struct *vfs,
 				h->cookie.disconnects)) {
 		DBG_ERR("cannot mark %s as disconnected\n", fsp_str_dbg(fsp));
 	}
+	fault_point("disconnect.before-park");
 	/* before the lock is gone, so that the next opener sees it parked */
 	if (h->deposited &&
 	    !descriptors_park(h->cookie.cookie,
 			      clock_monotonic_ns() + PARK_BUDGET_NS)) {
 		DBG_NOTICE("fdkeeper did not confirm %s\n", fsp_str_dbg(fsp));
 	}
+	fault_point("disconnect.after-park");
 	return NT_STATUS_OK;
 }
 
@@ -97,6 +102,7 @@ static bool surrogate_for(struct persistent_handle *h, uint64_t *pid)
 		*pid = h->cookie.surrogate.pid;
 		return true;
 	}
+	fault_point("protect.before-park");
 	if (!descriptors_park_protected(h->cookie.cookie,
 					clock_monotonic_ns() +
 						PROTECT_BUDGET_NS, pid)) {
@@ -104,6 +110,7 @@ static bool surrogate_for(struct persistent_handle *h, uint64_t *pid)
 			fsp_str_dbg(h->fsp));
 		return false;
 	}
+	fault_point("protect.after-park");
 	return true;
 }
 
@@ -129,12 +136,15 @@ static NTSTATUS disconnect_protected(struct vfs_handle_struct *vfs,
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
+	fault_point("protect.before-records");
 	if (!records_protect(lck, fsp, fsp->op->global->open_persistent_id,
 			     surrogate, &h->cookie.surrogate)) {
 		DBG_ERR("cannot protect %s\n", fsp_str_dbg(fsp));
 		return NT_STATUS_INTERNAL_DB_ERROR;
 	}
+	fault_point("protect.before-close");
 	status = fd_close(fsp);
+	fault_point("protect.after-close");
 	if (!NT_STATUS_IS_OK(status)) {
 		/* the keeper has it, and the records say so */
 		DBG_WARNING("close of %s: %s\n", fsp_str_dbg(fsp),
@@ -161,8 +171,10 @@ static void announce(struct persistent_handle *h, const struct stat *st)
 				      clock_monotonic_ns(),
 				      clock_realtime_ns());
 	}
+	fault_point("disconnect.before-event");
 	link_queue(cookie, &event);
 	link_flush();
+	fault_point("disconnect.after-event");
 	TALLOC_FREE(path);
 }
 
@@ -178,6 +190,7 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 	uint64_t surrogate = 0;
 	NTSTATUS status = NT_STATUS_NOT_SUPPORTED;
 
+	fault_point("disconnect.begin");
 	if (protect && (!may_be_protected(h->fsp) ||
 			!surrogate_for(h, &surrogate))) {
 		return status;
@@ -189,6 +202,7 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 	if (lck == NULL) {
 		return status;
 	}
+	fault_point("disconnect.locked");
 	/* so that the closing of smbd's copy is taken for what it is */
 	h->state = HANDLE_PARKED;
 	h->cookie.disconnects += 1;
@@ -203,7 +217,9 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 					    mem_ctx, new_stock);
 	}
 	h->state = before;
+	fault_point("disconnect.before-unlock");
 	TALLOC_FREE(lck);
+	fault_point("disconnect.after-unlock");
 	return status;
 }
 

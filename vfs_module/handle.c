@@ -2,6 +2,7 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "fault.h"
 #include "handle.h"
 #include "persistd.h"
 #include "records.h"
@@ -250,21 +251,27 @@ static void deposit(struct persistent_handle *h, const msgpack_sbuffer *record)
 static void announce_grant(struct persistent_handle *h,
 			   const msgpack_sbuffer *record)
 {
+	fault_point("grant.before-deposit");
 	if (descriptors_ready()) {
 		deposit(h, record);
 	}
+	fault_point("grant.after-deposit");
 	if (h->deposited) {
 		queue_record(h, "grant", record);
 	}
+	fault_point("grant.after-event");
 }
 
 static void announce_resume(struct persistent_handle *h,
 			    const msgpack_sbuffer *record)
 {
+	fault_point("resume.before-adopt");
 	h->deposited = descriptors_adopt(h->cookie.cookie, record->data,
 					 record->size);
+	fault_point("resume.after-adopt");
 	queue_record(h, "resumed", record);
 	link_flush();
+	fault_point("resume.after-event");
 }
 
 /*
@@ -320,6 +327,7 @@ void handle_announce(struct persistent_handle *h)
 	if (h->state == HANDLE_GRANTED) {
 		changed |= timeouts_settle(h);
 	}
+	fault_point("grant.before-record");
 	if (changed) {
 		NTSTATUS status = smbXsrv_open_update(h->fsp->op);
 
@@ -372,6 +380,7 @@ bool handle_secure(struct persistent_handle *h)
 		}
 	}
 	msgpack_sbuffer_destroy(&record);
+	fault_point("resilient.after-deposit");
 	/* a refusal of the deposit would come before this answer */
 	return h->deposited &&
 	       descriptors_settled(st.st_dev, st.st_ino, deadline_ns) &&
@@ -384,41 +393,48 @@ void handle_closed(struct persistent_handle *h, const char *reason)
 	msgpack_sbuffer event = { 0 };
 
 	if (handle_is_kept(h)) {
+		fault_point("close.before-drop");
 		(void)descriptors_drop(h->cookie.cookie);
 	} else if (!h->plain) {
 		return;
 	}
 	h->deposited = false;
 	h->plain = false;
+	fault_point("close.after-drop");
 	if (link_unqueue_grant(h->cookie.cookie)) {
 		return;
 	}
 	msgpack_sbuffer_init(&event);
 	wire_event_close(&event, h->cookie.cookie, reason);
 	link_queue(h->cookie.cookie, &event);
+	fault_point("close.after-event");
 }
 
 void handle_locked(struct persistent_handle *h, const struct lock_struct *l)
 {
 	msgpack_sbuffer event = { 0 };
 
+	fault_point("lock.before-event");
 	if (h->deposited) {
 		msgpack_sbuffer_init(&event);
 		wire_event_lock(&event, h->cookie.cookie, l->start, l->size,
 				l->lock_type == WRITE_LOCK);
 		link_queue(h->cookie.cookie, &event);
 	}
+	fault_point("lock.after-event");
 }
 
 void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l)
 {
 	msgpack_sbuffer event = { 0 };
 
+	fault_point("unlock.before-event");
 	if (h->deposited) {
 		msgpack_sbuffer_init(&event);
 		wire_event_unlock(&event, h->cookie.cookie, l->start, l->size);
 		link_queue(h->cookie.cookie, &event);
 	}
+	fault_point("unlock.after-event");
 }
 
 void handle_tell_again(struct persistent_handle *h)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Share-mode entries (locking.tdb), and what concerns entry and locks both. */
 #include "samba_compat.h"
+#include "fault.h"
 #include "records.h"
 
 #undef DBGC_CLASS
@@ -200,12 +201,13 @@ bool records_add_entry(struct share_mode_lock *lck,
 					   share_file_id);
 	bool ok = false;
 
-	if (s != NULL) {
-		ok = set_share_mode(lck, &s->fsp, e->uid, mid, e->op_type,
-				    &e->lease_key, e->share_access,
-				    e->access_mask);
-		TALLOC_FREE(s);
+	if (s == NULL) {
+		return false;
 	}
+	fault_point("entry.before-add");
+	ok = set_share_mode(lck, &s->fsp, e->uid, mid, e->op_type,
+			    &e->lease_key, e->share_access, e->access_mask);
+	TALLOC_FREE(s);
 	return ok;
 }
 
@@ -218,8 +220,11 @@ bool records_move_entry(struct share_mode_lock *lck,
 	    server_id_equal(&e->pid, &pid)) {
 		return true;
 	}
-	return records_add_entry(lck, e, pid, mid, share_file_id) &&
-	       records_delete_entry(lck, e->pid, e->share_file_id);
+	if (!records_add_entry(lck, e, pid, mid, share_file_id)) {
+		return false;
+	}
+	fault_point("entry.before-delete");
+	return records_delete_entry(lck, e->pid, e->share_file_id);
 }
 
 bool records_disconnect(struct share_mode_lock *lck,

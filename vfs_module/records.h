@@ -28,6 +28,16 @@ struct db_context *records_open_db(const char *name, int hash_size,
 /* The share_file_id of an open that was disconnected so many times. */
 uint64_t records_share_file_id(uint64_t persistent_id, uint32_t disconnects);
 
+/*
+ * The share_file_id of an open while it is resumed. smbd's own are small
+ * numbers; by this one any smbd child can tell whose the entry is.
+ */
+uint64_t records_resumed_file_id(uint64_t persistent_id);
+
+/* Whether a living smbd child has resumed the open, and which. */
+bool records_find_holder(struct share_mode_lock *lck, uint64_t persistent_id,
+			 struct server_id *holder);
+
 /* False if there is no such entry (any more). */
 bool records_find_entry(struct share_mode_lock *lck, struct server_id pid,
 			uint64_t share_file_id, struct share_mode_entry *e);
@@ -47,7 +57,37 @@ bool records_find_disconnected(struct share_mode_lock *lck,
 bool records_disconnected_ids(TALLOC_CTX *mem_ctx,
 			      struct share_mode_lock *lck, uint32_t **ids);
 
-/* A new one, like e but for its owner. */
+/* A disconnected open with a lease, as smbd's records have it. */
+struct records_away {
+	struct share_mode_entry entry;
+	uint32_t lease_state;
+};
+
+/* All of a file, a talloc array; NULL if there are none. */
+struct records_away *records_away_leases(TALLOC_CTX *mem_ctx,
+					 struct share_mode_lock *lck,
+					 const struct file_id *id);
+
+/*
+ * Puts such an entry back if smbd has deleted it. False if another open has
+ * taken its place meanwhile.
+ */
+bool records_restore_away(struct share_mode_lock *lck,
+			  const struct file_id *id,
+			  const struct records_away *away);
+
+/* Whether the share modes of two opens forbid one of them (MS-FSA 2.1.5.1.2). */
+bool records_share_conflict(const struct share_mode_entry *e,
+			    uint32_t access_mask, uint32_t share_access);
+
+/*
+ * Deletes entries and locks of the disconnected opens with a lease, but for
+ * this client's. True if there were any.
+ */
+bool records_end_leases(struct share_mode_lock *lck, const struct file_id *id,
+			const struct GUID *client);
+
+/* Adds an entry that is like e, but for its owner. */
 bool records_add_entry(struct share_mode_lock *lck,
 		       const struct share_mode_entry *e, struct server_id pid,
 		       uint64_t mid, uint64_t share_file_id);

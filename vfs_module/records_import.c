@@ -113,16 +113,6 @@ struct conflict_state {
 	bool found;
 };
 
-static bool shares(uint32_t access, uint32_t share)
-{
-	return !((access & (FILE_READ_DATA|FILE_EXECUTE)) != 0 &&
-		 (share & FILE_SHARE_READ) == 0) &&
-	       !((access & (FILE_WRITE_DATA|FILE_APPEND_DATA)) != 0 &&
-		 (share & FILE_SHARE_WRITE) == 0) &&
-	       !((access & DELETE_ACCESS) != 0 &&
-		 (share & FILE_SHARE_DELETE) == 0);
-}
-
 /*
  * What somebody opened after smbd had forgotten this open: would he have been
  * let in, and if so, without a break below handle caching?
@@ -137,8 +127,8 @@ static bool conflict_fn(struct share_mode_entry *e, bool *modified,
 	    is_oplock_stat_open(e->access_mask) || !serverid_exists(&e->pid)) {
 		return false;
 	}
-	state->found = !shares(e->access_mask, mine->share_access) ||
-		       !shares(mine->access_mask, e->share_access) ||
+	state->found = records_share_conflict(mine, e->access_mask,
+					      e->share_access) ||
 		       EXCLUSIVE_OPLOCK_TYPE(mine->op_type) ||
 		       (mine->op_type == LEASE_OPLOCK &&
 			(state->lease_state & SMB2_LEASE_WRITE) != 0);

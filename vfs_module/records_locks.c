@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The byte-range locks of opens that are away: brlock.tdb. */
 #include "samba_compat.h"
+#include "fault.h"
 #include "records.h"
 
 #undef DBGC_CLASS
@@ -106,9 +107,11 @@ static bool change_locks(const struct file_id *id, struct locks_state *state)
 	if (db == NULL) {
 		return false;
 	}
+	fault_point("locks.before-change");
 	status = dbwrap_do_locked(
 		db, make_tdb_data((uint8_t *)&key, sizeof(key)),
 		change_locks_fn, state);
+	fault_point("locks.after-change");
 	return NT_STATUS_IS_OK(status) && state->ok;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* smbd's record of an open itself: smbXsrv_open_global.tdb. */
 #include "samba_compat.h"
+#include "fault.h"
 #include "records.h"
 
 #undef DBGC_CLASS
@@ -69,6 +70,7 @@ void records_give_back(struct smbXsrv_open *op, bool keep,
 	NTTIME disconnected_at = 0;
 	NTSTATUS status;
 
+	fault_point("give-back.begin");
 	if (keep && take_newer(op, &owner)) {
 		holder = server_id_is_disconnected(&owner) ? NULL : &owner;
 	}
@@ -86,6 +88,7 @@ void records_give_back(struct smbXsrv_open *op, bool keep,
 		DBG_ERR("cannot restore the record of open 0x%08x: %s\n",
 			op->global->open_global_id, nt_errstr(status));
 	}
+	fault_point("give-back.end");
 }
 
 static bool parse_open(TALLOC_CTX *mem_ctx, TDB_DATA value,

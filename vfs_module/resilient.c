@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
+#include "fault.h"
 #include "handle.h"
 #include "records.h"
 #include "resilient.h"
@@ -139,10 +140,13 @@ NTSTATUS resilient_request(struct vfs_handle_struct *vfs,
 		.state = h->state,
 	};
 
+	fault_point("resilient.before-record");
 	status = promise(vfs, h, timeout_ms);
+	fault_point("resilient.after-record");
 	if (NT_STATUS_IS_OK(status)) {
 		h->state = HANDLE_ANNOUNCED;
 		if (handle_secure(h)) {
+			fault_point("resilient.before-answer");
 			if (before.cookie.data != NULL) {
 				data_blob_free(&before.cookie);
 			}

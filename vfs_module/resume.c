@@ -2,6 +2,7 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "fault.h"
 #include "handle.h"
 #include "open_name.h"
 #include "persistd.h"
@@ -204,7 +205,8 @@ static const char *restore_level(const struct resume_request *req,
 static const char *rebind(const struct resume_request *req,
 			  struct files_struct *fsp, int fd,
 			  const struct smb_filename *now, bool level_lost,
-			  uint32_t *share_access)
+			  uint32_t *share_access,
+			  struct resume_result *result)
 {
 	struct smbXsrv_open *op = req->op;
 	uint64_t id = op->global->open_persistent_id;
@@ -217,10 +219,17 @@ static const char *rebind(const struct resume_request *req,
 	const char *reason = "superseded";
 
 	lck = get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
-	if (lck == NULL ||
-	    !records_find_away(lck, id, &req->cookie, &e)) {
+	if (lck == NULL) {
 		goto out;
 	}
+	if (!records_find_away(lck, id, &req->cookie, &e)) {
+		/* one whose claim had lapsed may have been quicker after all */
+		result->have_holder =
+			records_find_holder(lck, id, &result->holder);
+		reason = result->have_holder ? "connected" : "superseded";
+		goto out;
+	}
+	fault_point("resume.locked");
 	reason = "read-only";
 	if ((e.access_mask & (FILE_WRITE_DATA|FILE_APPEND_DATA)) != 0 &&
 	    !CAN_WRITE(fsp->conn)) {
@@ -248,6 +257,7 @@ static const char *rebind(const struct resume_request *req,
 	if (now != NULL) {
 		rename_records(lck, fsp, &e, now);
 	}
+	fault_point("resume.before-entry");
 	reason = "records";
 	op->compat = fsp;
 	fsp->op = op;
@@ -255,10 +265,12 @@ static const char *rebind(const struct resume_request *req,
 				fh_get_gen_id(fsp->fh))) {
 		goto out;
 	}
+	fault_point("resume.after-entry");
 	if (!records_move_locks(talloc_tos(), &fsp->file_id, id, &owner,
 				&locks, &num_locks)) {
 		goto out;
 	}
+	fault_point("resume.after-locks");
 	count_posix_locks(fsp, locks, num_locks);
 	reason = "superseded";
 	if ((uint32_t)fsp->current_lock_count != req->cookie.lock_count) {
@@ -270,7 +282,9 @@ static const char *rebind(const struct resume_request *req,
 	reason = NULL;
 out:
 	TALLOC_FREE(locks);
+	fault_point("resume.before-unlock");
 	TALLOC_FREE(lck);
+	fault_point("resume.after-unlock");
 	return reason;
 }
 
@@ -287,7 +301,8 @@ static struct files_struct *new_fsp(const struct resume_request *req, int fd,
 	fsp->file_pid = req->smb1req->smbpid;
 	fsp->vuid = req->smb1req->vuid;
 	fsp->fnum = req->op->local_id;
-	fsp_set_gen_id(fsp);
+	fh_set_gen_id(fsp->fh, records_resumed_file_id(
+				       req->op->global->open_persistent_id));
 	fsp->fsp_flags.can_lock = true;
 	fsp->fsp_flags.have_proc_fds = conn->have_proc_fds;
 	fsp->fsp_flags.is_pathref = req->cookie.is_pathref;
@@ -398,8 +413,10 @@ static enum resume_outcome claim(const struct resume_request *req,
 	msgpack_sbuffer_init(&question);
 	wire_pack_claim(&question, seq, req->cookie.cookie, link_self(), share,
 			guid.buf, &wire_st, clock_monotonic_ns());
+	fault_point("resume.before-claim");
 	answered = link_ask(&question, seq, deadline_ns, WIRE_REPLY_VERDICT,
 			    &reply);
+	fault_point("resume.after-claim");
 	msgpack_sbuffer_destroy(&question);
 	TALLOC_FREE(share);
 	if (!answered) {
@@ -435,11 +452,13 @@ static void abandon(const struct resume_request *req, struct files_struct *fsp)
 	if (fsp->op != NULL) {
 		lck = get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
 	}
+	fault_point("abandon.before-records");
 	if (lck != NULL && !put_back(req, lck, fsp)) {
 		DBG_ERR("the records of open 0x%08x are lost\n",
 			op->global->open_global_id);
 	}
 	TALLOC_FREE(lck);
+	fault_point("abandon.after-records");
 	op->compat = NULL;
 	fsp->op = NULL;
 	fsp_set_fd(fsp, -1);
@@ -476,7 +495,7 @@ static enum resume_outcome build(const struct resume_request *req, int fd,
 		goto out;
 	}
 	set_from_cookie(fsp, &stock);
-	reason = rebind(req, fsp, fd, now, level_lost, &share_access);
+	reason = rebind(req, fsp, fd, now, level_lost, &share_access, result);
 	if (reason != NULL) {
 		goto out;
 	}
@@ -519,12 +538,14 @@ enum resume_outcome resume(const struct resume_request *req,
 	struct stat st = { 0 };
 	int fd = -1;
 
+	fault_point("resume.before-take");
 	/* persistd is asked in any case: it knows what has ended */
 	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd, NULL) == 0 &&
 	    fstat(fd, &st) == -1) {
 		DBG_WARNING("fstat of a kept descriptor: %s\n",
 			    strerror(errno));
 	}
+	fault_point("resume.after-take");
 	outcome = claim(req, &st, deadline_ns, result, &level_lost);
 	if (outcome == RESUME_DONE && fd == -1) {
 		tell_failed(req->cookie.cookie, "descriptor-lost", true);

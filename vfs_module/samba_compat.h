@@ -32,6 +32,9 @@
 #error "this Samba is not supported; supported: 4.17 (VFS interface 47)"
 #endif
 
+/* of smbd/open.c; no header has it */
+extern const struct generic_mapping file_generic_mapping;
+
 /*
  * smbd makes up connections without a client, for a DFS referral or an RPC;
  * their tevent context dies with them.

@@ -28,6 +28,7 @@
 #include "guard.h"
 #include "handle.h"
 #include "import.h"
+#include "keep.h"
 #include "lock_sequence.h"
 #include "persistd.h"
 #include "records.h"
@@ -157,6 +158,14 @@ static NTSTATUS persistent_create_file(
 {
 	struct wire_app_instance app =
 		app_instance_read(req, in_context_blobs);
+	const struct keep_request req_keep = {
+		.conn = vfs->conn,
+		.st = &smb_fname->st,
+		.access_mask = access_mask,
+		.share_access = share_access,
+		.create_disposition = create_disposition,
+	};
+	struct keep keep = { .away = NULL };
 	NTSTATUS status;
 
 	import_file(vfs->conn, &smb_fname->st);
@@ -165,11 +174,13 @@ static NTSTATUS persistent_create_file(
 		return status;
 	}
 	contend_arriving(vfs->conn, smb_fname, lease, in_context_blobs);
+	keep_begin(&req_keep, &keep, &oplock_request, &lease);
 	status = SMB_VFS_NEXT_CREATE_FILE(
 		vfs, req, dirfsp, smb_fname, access_mask, share_access,
 		create_disposition, create_options, file_attributes,
 		oplock_request, lease, allocation_size, private_flags, sd,
 		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
+	keep_end(&keep, NT_STATUS_IS_OK(status) ? *result : NULL);
 	if (!NT_STATUS_IS_OK(status)) {
 		contend_refused(vfs->conn, &smb_fname->st, status);
 		return status;
@@ -394,7 +405,7 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 	return status;
 }
 
-/* Before a READ or WRITE: does a lock forbid it? */
+/* Before a READ or WRITE: does a lock forbid it, does it break a lease? */
 static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
 					 struct files_struct *fsp,
 					 struct lock_struct *plock)
@@ -403,6 +414,9 @@ static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
 	    lp_strict_locking(fsp->conn->params) &&
 	    contend_lock(fsp, plock)) {
 		return false;
+	}
+	if (plock->lock_type == WRITE_LOCK) {
+		contend_written(fsp->conn, &fsp->fsp_name->st);
 	}
 	return SMB_VFS_NEXT_STRICT_LOCK_CHECK(vfs, fsp, plock);
 }
@@ -478,6 +492,9 @@ static int persistent_renameat(struct vfs_handle_struct *vfs,
 				  S_ISDIR(src->st.st_ex_mode), from, to);
 		link_queue(NULL, &event);
 	}
+	if (ret == 0) {
+		contend_renamed(vfs->conn, &src->st);
+	}
 	TALLOC_FREE(from);
 	TALLOC_FREE(to);
 	errno = saved;
@@ -503,6 +520,9 @@ static int persistent_unlinkat(struct vfs_handle_struct *vfs,
 				  name->st.st_ex_ino, path);
 		link_queue(NULL, &event);
 		TALLOC_FREE(path);
+	}
+	if (ret == 0 && tell) {
+		contend_renamed(vfs->conn, &name->st);
 	}
 	errno = saved;
 	return ret;

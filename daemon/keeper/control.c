@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../vfs_module/fault.h"
 #include "control.h"
 #include "listener.h"
 #include "log.h"
@@ -90,9 +91,11 @@ static void serve_drop(struct keeper *keeper,
 	struct kept *kept = table_find(&keeper->table, header->cookie);
 	int32_t status = kept == NULL ? -ENOENT : 0;
 
+	fault_point("keeper.before-persistd-drop");
 	if (kept != NULL) {
 		table_remove(&keeper->table, kept);
 	}
+	fault_point("keeper.after-persistd-drop");
 	control_send(keeper, KEEPER_CONTROL_DROP | KEEPER_REPLY, header->seq,
 		     header->cookie, &status, sizeof(status));
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../../vfs_module/fault.h"
 #include "data.h"
 #include "log.h"
 #include "report.h"
@@ -26,8 +27,10 @@ static bool held_by_another(const struct peer *peer, const struct kept *kept)
 
 static void drop(struct keeper *keeper, struct kept *kept)
 {
+	fault_point("keeper.before-drop");
 	report_gone(keeper, kept);
 	table_remove(&keeper->table, kept);
+	fault_point("keeper.after-drop");
 }
 
 /* Room for one more, and for the keeper's own descriptors beside it. */
@@ -105,8 +108,11 @@ static void serve_deposit(struct peer *peer, struct packet *packet)
 {
 	static int last_refusal;
 	struct keeper *keeper = peer->keeper;
-	int result = deposit(peer, packet);
+	int result = 0;
 
+	fault_point("keeper.before-deposit");
+	result = deposit(peer, packet);
+	fault_point("keeper.after-deposit");
 	if (result < 0) {
 		keeper->refused++;
 		/* Once per cause: a full table refuses every deposit. */
@@ -173,8 +179,11 @@ static void serve_park(struct peer *peer, struct packet *packet)
 				       packet->header.cookie);
 	uint8_t how = packet->payload[0];
 	struct reply *reply = NULL;
-	int result = park(peer, kept, how);
+	int result = 0;
 
+	fault_point("keeper.before-park");
+	result = park(peer, kept, how);
+	fault_point("keeper.after-park");
 	if (result < 0 || how != KEEPER_PARK_PROTECT) {
 		peer_status(peer, packet, result);
 		return;
@@ -191,6 +200,7 @@ static void serve_take(struct peer *peer, struct packet *packet)
 
 	struct reply *reply = NULL;
 
+	fault_point("keeper.before-take");
 	if (kept == NULL) {
 		peer_status(peer, packet, -ENOENT);
 		return;
@@ -200,6 +210,7 @@ static void serve_take(struct peer *peer, struct packet *packet)
 		memcpy(reply->note, kept->note, kept->note_length);
 	}
 	peer_reply(peer, reply, kept->note_length, kept->fd);
+	fault_point("keeper.after-take");
 }
 
 /* Out of memory: what was noted before is stale, and worse than nothing. */
@@ -226,6 +237,7 @@ static void serve_adopt(struct peer *peer, struct packet *packet)
 	struct keeper *keeper = peer->keeper;
 	struct kept *kept = table_find(&keeper->table, packet->header.cookie);
 
+	fault_point("keeper.before-adopt");
 	if (kept == NULL) {
 		ignore(peer, "ADOPT", "no such cookie");
 		return;
@@ -239,6 +251,7 @@ static void serve_adopt(struct peer *peer, struct packet *packet)
 			      (uint16_t)packet->header.length);
 	table_hold(&keeper->table, kept, &peer->owned, (uint32_t)peer->pid);
 	report_change(keeper, kept);
+	fault_point("keeper.after-adopt");
 }
 
 /* A DROP may cross the REFUSED of its deposit: not knowing it is no error. */

@@ -13,6 +13,8 @@ export interface Result {
 export interface Target {
   samba: DevSamba;
   share: string;
+  /** As SMB2_10, unless the newest is meant. */
+  maxProtocol?: string;
 }
 
 export type Results = Map<string, Result>;
@@ -58,7 +60,7 @@ export async function runTests(target: Target, names: string[]): Promise<Results
 
 /** Tells the last test begun, and what to say of it if that has no outcome. */
 async function runProcess(
-  { samba, share }: Target,
+  { samba, share, maxProtocol = 'SMB3_11' }: Target,
   names: string[],
   results: Results,
 ): Promise<{ began: string; died: Result }> {
@@ -69,6 +71,7 @@ async function runProcess(
       `--configfile=${smbConf}`,
       `--smb-ports=${port}`,
       `--user=${user}%${password}`,
+      `--max-protocol=${maxProtocol}`,
       '--format=subunit',
       '--fullname',
       `//127.0.0.1/${share}`,

@@ -30,7 +30,7 @@ export interface Rules {
 }
 
 /** What is the present state of the project: one place to change. */
-export const RULES: Rules = { killEndsHandles: true };
+export const RULES: Rules = { killEndsHandles: false };
 
 export class Model {
   readonly disturbances = new Disturbances();

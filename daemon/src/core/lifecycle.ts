@@ -42,8 +42,11 @@ type Live = Exclude<State, EndedState>;
 function nextState(state: Live, holder: ServerId, step: Step): State | null {
   switch (step.step) {
     case 'grant':
-    case 'resumed':
       return holds(state, holder, step.server) ? { name: 'connected' } : null;
+    case 'resumed':
+      return state.name === 'claimed' || holds(state, holder, step.server)
+        ? { name: 'connected' }
+        : null;
     case 'disconnect':
       return disconnected(state, holder, step.server, step.disconnect);
     case 'claim':
@@ -74,9 +77,9 @@ function fallBack(disconnect: Disconnect): State {
 
 /**
  * May `server` say that it holds the handle now? Events of one smbd child come
- * in order, those of two do not: what the loser of a claim says late is void.
- * A claim that lapsed, or that a restart of persistd forgot, may still come true
- * while nobody else has claimed.
+ * in order, those of two do not: what a former holder says late is void. A claim
+ * that lapsed, or that a restart of persistd forgot, may still come true, also
+ * when another one was granted since: smbd's records let only one of them resume.
  */
 function holds(state: Live, holder: ServerId, server: ServerId): boolean {
   switch (state.name) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "data.h"
@@ -21,6 +22,49 @@
 
 /* All of them; pointers that only the kernel has look like leaks. */
 static struct link peers = { .prev = &peers, .next = &peers };
+
+/* The last of those that went, and until when they are still known. */
+#define GONE_MAX 256
+#define GONE_KNOWN_S 2
+
+static struct {
+	pid_t pid;
+	time_t until_s;
+} gone[GONE_MAX];
+static unsigned int next_gone;
+
+static time_t now_s(void)
+{
+	struct timespec now = { .tv_sec = 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static void remember_gone(pid_t pid)
+{
+	gone[next_gone].pid = pid;
+	gone[next_gone].until_s = now_s() + GONE_KNOWN_S;
+	next_gone = (next_gone + 1) % GONE_MAX;
+}
+
+bool peer_is_known(pid_t pid)
+{
+	const struct link *link = NULL;
+	unsigned int i = 0;
+
+	for (link = peers.next; link != &peers; link = link->next) {
+		if (link_owner(link, const struct peer, in_peers)->pid == pid) {
+			return true;
+		}
+	}
+	for (i = 0; i < GONE_MAX; i++) {
+		if (gone[i].pid == pid && now_s() <= gone[i].until_s) {
+			return true;
+		}
+	}
+	return false;
+}
 
 static void forget_unsent(struct peer *peer)
 {
@@ -104,6 +148,7 @@ static void peer_gone(struct peer *peer)
 		log_line("smbd child %d is gone; %u of its descriptors are "
 			 "orphaned", (int)peer->pid, orphaned);
 	}
+	remember_gone(peer->pid);
 	forget_unsent(peer);
 	link_remove(&peer->in_nap);
 	link_remove(&peer->in_peers);

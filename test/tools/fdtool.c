@@ -29,6 +29,7 @@ static const char usage[] =
 	"                                              until stdin closes\n"
 	"       fdtool kcmp PID1 FD1 PID2 FD2\n"
 	"       fdtool find-fd PID DEV INO\n"
+	"       fdtool truncate PATH SIZE\n"
 	"       fdtool same-description PID1 PID2 DEV INO\n";
 
 static unsigned long long number(const char *text)
@@ -245,6 +246,10 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(command, "same-description") == 0 && argc == 6) {
 		return find_same(arguments);
+	}
+	if (strcmp(command, "truncate") == 0 && argc == 4) {
+		return truncate(arguments[0],
+				(off_t)number(arguments[1])) == 0 ? 0 : 2;
 	}
 	fputs(usage, stderr);
 	return 2;

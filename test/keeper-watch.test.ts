@@ -24,7 +24,13 @@ import * as assert from 'uvu/assert';
 import type { Control } from './lib/keeper-control.js';
 import { type Client, Keeper, newCookie, refusedStart } from './lib/keeper-parts.js';
 import { CONTROL_DROP, keeperTest, makeFile } from './lib/keeper-suite.js';
-import { mappedWriter, marks, openQuickly, processName, truncateByPath } from './lib/local-process.js';
+import {
+  mappedWriter,
+  marks,
+  openQuickly,
+  processName,
+  truncateByPath,
+} from './lib/local-process.js';
 
 const { EBUSY, ENOENT, EOPNOTSUPP } = constants.errno;
 
@@ -381,7 +387,8 @@ test('without CAP_SYS_ADMIN it is inotify, for a file without a handle, too', as
   ] as const) {
     const keeper = await Keeper.start([], [...wrapper]);
     try {
-      const path = wrapper === ramfs ? `/proc/${keeper.pid}/root${scratch}/file` : `${scratch}/file`;
+      const path =
+        wrapper === ramfs ? `/proc/${keeper.pid}/root${scratch}/file` : `${scratch}/file`;
       writeFileSync(path, 'kept');
       const control = await keeper.control();
       assert.is((await control.info()).facility, facility);

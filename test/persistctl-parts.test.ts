@@ -159,7 +159,14 @@ test('doctor says so when no share loads the module', async () => {
 });
 
 test('doctor looks at versions, the keeper and its descriptors', () => {
-  const keeper = { pid: 2, used: 81, limit: 100, refused: 3, protocolErrors: 1 };
+  const keeper = {
+    pid: 2,
+    used: 81,
+    limit: 100,
+    refused: 3,
+    protocolErrors: 1,
+    localAccess: 'inotify',
+  } as const;
   const info = {
     version: '2.0.0',
     pid: 1,
@@ -175,6 +182,7 @@ test('doctor looks at versions, the keeper and its descriptors', () => {
     versions: 'warn',
     keeper: 'ok',
     descriptors: 'warn',
+    'local access': 'warn',
     deposits: 'warn',
     protocol: 'warn',
   });

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "handle.h"
+#include "local_access.h"
 #include "persistd.h"
 #include "timeouts.h"
 
@@ -182,6 +183,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 	    fstat(fsp_get_pathref_fd(fsp), &st) == -1) {
 		goto out;
 	}
+	r.local_access = local_access(conn, r.kind);
 	r.dev = st.st_dev;
 	r.ino = st.st_ino;
 	if (r.client_address == NULL) {

@@ -92,7 +92,7 @@ static void pack_stat(msgpack_packer *pk, const struct wire_stat *st)
 
 void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 {
-	msgpack_pack_map(pk, 25);
+	msgpack_pack_map(pk, 26);
 	pack_cookie(pk, r->cookie);
 	pack_text(pk, "kind", r->kind);
 	pack_u64(pk, "durableVersion", r->durable_version);
@@ -120,6 +120,7 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	pack_server_id(pk, &r->server_id);
 	pack_u64(pk, "dev", r->dev);
 	pack_u64(pk, "ino", r->ino);
+	pack_text(pk, "localAccess", r->local_access);
 }
 
 static void event_begin(msgpack_packer *pk, msgpack_sbuffer *out,

@@ -64,6 +64,7 @@ struct wire_record {
 	struct wire_server_id server_id;
 	uint64_t dev;
 	uint64_t ino;
+	const char *local_access; /* "yield" or "keep" */
 };
 
 enum wire_verdict_kind {

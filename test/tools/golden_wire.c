@@ -94,6 +94,7 @@ static const struct wire_record durable_v2 = {
 	.server_id = self,
 	.dev = 2049,
 	.ino = 131313,
+	.local_access = "yield",
 };
 
 static void print_hex(const char *name, const msgpack_sbuffer *bytes)
@@ -161,6 +162,7 @@ static void print_records(void)
 			   "grant", &r);
 
 	r.kind = "resilient";
+	r.local_access = "keep";
 	r.durable_version = 0;
 	r.oplock = 0;
 	r.timeout_ms = 300000;

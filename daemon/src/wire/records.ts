@@ -14,6 +14,7 @@ import {
   text,
   uint32,
   uint64,
+  withDefault,
 } from './codec.js';
 
 /** Samba's server_id. */
@@ -36,6 +37,10 @@ export type FileStat = Decoded<typeof fileStat>;
 
 export const lock = map({ start: uint64, count: uint64, exclusive: bool });
 export type Lock = Decoded<typeof lock>;
+
+/** What a local process that comes for the file does to a handle that is away. */
+export const LOCAL_ACCESS = ['yield', 'keep'] as const;
+export type LocalAccess = (typeof LOCAL_ACCESS)[number];
 
 export const handleRecord = map({
   cookie: bin16,
@@ -63,5 +68,7 @@ export const handleRecord = map({
   serverId,
   dev: uint64,
   ino: uint64,
+  /** null: of a module that did not say. */
+  localAccess: withDefault(nullable(oneOf(LOCAL_ACCESS)), null),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

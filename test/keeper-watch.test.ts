@@ -342,6 +342,20 @@ keeperTest('fanotify: smbd children that are or were connected are not told', as
   await control.close();
 });
 
+keeperTest('fanotify: nor is one whose connection the keeper has not seen yet', async (keeper) => {
+  const client = await keeper.client();
+  const control = await keeper.control();
+  const one = await parked(keeper, client, control);
+  process.kill(keeper.pid, 'SIGSTOP');
+  readFileSync(one.path); // so that this event is looked at before the connection
+  const fresh = await keeper.client();
+  await fresh.run('post', newCookie(), one.path, 'rw');
+  process.kill(keeper.pid, 'SIGCONT');
+  await settled(keeper, client, control);
+  assert.is(told(control), 0);
+  await control.close();
+});
+
 keeperTest('WATCH of what is not parked is refused', async (keeper) => {
   const client = await keeper.client();
   const control = await keeper.control();

@@ -20,6 +20,8 @@
 /* So that one busy child does not keep the others waiting. */
 #define DRAIN_MAX 256
 
+static struct listener listener;
+
 /* All of them; pointers that only the kernel has look like leaks. */
 static struct link peers = { .prev = &peers, .next = &peers };
 
@@ -48,7 +50,7 @@ static void remember_gone(pid_t pid)
 	next_gone = (next_gone + 1) % GONE_MAX;
 }
 
-bool peer_is_known(pid_t pid)
+static bool is_known(pid_t pid)
 {
 	const struct link *link = NULL;
 	unsigned int i = 0;
@@ -292,10 +294,18 @@ fail:
 	(void)close(fd);
 }
 
+bool peer_is_known(pid_t pid)
+{
+	if (is_known(pid)) {
+		return true;
+	}
+	/* it may have connected and gone on before we came to look */
+	listener_accept(&listener);
+	return is_known(pid);
+}
+
 int peer_listen(struct keeper *keeper)
 {
-	static struct listener listener;
-
 	return listener_open(&listener, keeper, KEEPER_SOCKET_NAME,
 			     SOCK_SEQPACKET, peer_accepted);
 }

@@ -44,11 +44,11 @@ static int open_group(void)
 	return fd == -1 ? -errno : fd;
 }
 
-static size_t make_key(struct key *key, const __kernel_fsid_t *fsid,
-		       int32_t type, const void *handle, size_t size)
+static size_t make_key(struct key *key, const void *fsid, int32_t type,
+		       const void *handle, size_t size)
 {
 	memset(key, 0, sizeof(*key));
-	key->fsid = *fsid;
+	memcpy(&key->fsid, fsid, sizeof(key->fsid));
 	key->type = type;
 	memcpy(key->handle, handle, size);
 	return offsetof(struct key, handle) + size;
@@ -58,7 +58,6 @@ static int add(int facility_fd, struct watched *watched, int fd)
 {
 	struct file_handle_copy handle = { .length = 0 };
 	struct statfs st = { .f_type = 0 };
-	__kernel_fsid_t fsid = { .val = { 0 } };
 	struct key key = { .type = 0 };
 
 	identity_file_handle(fd, &handle);
@@ -68,9 +67,8 @@ static int add(int facility_fd, struct watched *watched, int fd)
 	if (fstatfs(fd, &st) == -1) {
 		return -errno;
 	}
-	memcpy(&fsid, &st.f_fsid, sizeof(fsid));
-	watched->key_size = make_key(&key, &fsid, handle.type, handle.bytes,
-				     handle.length);
+	watched->key_size = make_key(&key, &st.f_fsid, handle.type,
+				     handle.bytes, handle.length);
 	memcpy(watched->key, &key, watched->key_size);
 	return fanotify_mark(facility_fd, FAN_MARK_ADD, EVENTS, fd,
 			     NULL) == -1 ? -errno : 0;
@@ -82,54 +80,69 @@ static void remove_mark(int facility_fd, const struct watched *watched, int fd)
 	(void)fanotify_mark(facility_fd, FAN_MARK_REMOVE, EVENTS, fd, NULL);
 }
 
-static void serve(const struct fanotify_event_metadata *event)
+/*
+ * An event as it lies in what was read. Its size is no multiple of anything,
+ * so the next one may lie at any address.
+ */
+struct event {
+	struct fanotify_event_metadata metadata;
+	struct fanotify_event_info_fid info;
+	struct file_handle handle;
+} __attribute__((packed));
+
+static void serve(const uint8_t *bytes, size_t size)
 {
-	const struct fanotify_event_info_fid *info =
-		(const void *)((const uint8_t *)event + event->metadata_len);
-	const struct file_handle *handle = (const void *)info->handle;
+	struct event event = { .metadata = { .mask = 0 } };
 	struct watched *watched = NULL;
 	struct key key = { .type = 0 };
 	unsigned int what = 0;
 
-	if ((event->mask & FAN_Q_OVERFLOW) != 0) {
+	memcpy(&event, bytes, size < sizeof(event) ? size : sizeof(event));
+	if ((event.metadata.mask & FAN_Q_OVERFLOW) != 0) {
 		watch_overflowed();
 		return;
 	}
-	if (event->event_len < event->metadata_len + sizeof(*info) +
-			       sizeof(*handle) ||
-	    info->hdr.info_type != FAN_EVENT_INFO_TYPE_FID ||
-	    handle->handle_bytes > sizeof(key.handle)) {
+	if (event.metadata.metadata_len != sizeof(event.metadata) ||
+	    event.info.hdr.info_type != FAN_EVENT_INFO_TYPE_FID ||
+	    event.handle.handle_bytes > sizeof(key.handle) ||
+	    size < sizeof(event) + event.handle.handle_bytes) {
 		return;
 	}
 	watched = watch_find(&watch_fanotify, &key,
-			     make_key(&key, &info->fsid, handle->handle_type,
-				      handle->f_handle, handle->handle_bytes));
+			     make_key(&key, &event.info.fsid,
+				      event.handle.handle_type,
+				      bytes + sizeof(event),
+				      event.handle.handle_bytes));
 	if (watched == NULL) {
 		return;
 	}
-	what |= (event->mask & FAN_OPEN) != 0 ? WATCH_OPENED : 0;
-	what |= (event->mask & FAN_CLOSE_WRITE) != 0 ? WATCH_CLOSED : 0;
-	what |= (event->mask & FAN_MODIFY) != 0 ? WATCH_MODIFIED : 0;
-	watch_saw(watched, what, event->pid);
+	what |= (event.metadata.mask & FAN_OPEN) != 0 ? WATCH_OPENED : 0;
+	what |= (event.metadata.mask & FAN_CLOSE_WRITE) != 0 ? WATCH_CLOSED : 0;
+	what |= (event.metadata.mask & FAN_MODIFY) != 0 ? WATCH_MODIFIED : 0;
+	watch_saw(watched, what, event.metadata.pid);
 }
 
 static void ready(int facility_fd)
 {
-	union {
-		struct fanotify_event_metadata first;
-		uint8_t bytes[READ_SIZE];
-	} buffer;
-	ssize_t size = read(facility_fd, &buffer, sizeof(buffer));
-	const struct fanotify_event_metadata *event = &buffer.first;
+	uint8_t bytes[READ_SIZE];
+	ssize_t size = read(facility_fd, bytes, sizeof(bytes));
+	size_t left = size > 0 ? (size_t)size : 0;
+	const uint8_t *next = bytes;
+	struct fanotify_event_metadata metadata = { .mask = 0 };
 
 	if (size == -1 && errno != EAGAIN && errno != EINTR) {
 		watch_overflowed();
 	}
-	for (; size > 0 && FAN_EVENT_OK(event, size);
-	     event = FAN_EVENT_NEXT(event, size)) {
-		if (event->vers == FANOTIFY_METADATA_VERSION) {
-			serve(event);
+	while (left >= sizeof(metadata)) {
+		memcpy(&metadata, next, sizeof(metadata));
+		if (metadata.event_len < sizeof(metadata) ||
+		    metadata.event_len > left ||
+		    metadata.vers != FANOTIFY_METADATA_VERSION) {
+			return;
 		}
+		serve(next, metadata.event_len);
+		next += metadata.event_len;
+		left -= metadata.event_len;
 	}
 }
 

@@ -133,15 +133,15 @@ test('a keeper or persistd that is back is asked anew', () => {
 test('who opens it for writing ends it, and is named', () => {
   const { bench } = away();
   const effects = bench.touched();
-  assert.equal(bench.ended(), ['superseded', 'opened for writing by local process vim (pid 4711)']);
+  assert.equal(bench.ended(), ['superseded', 'opened for writing by local process 4711 (vim)']);
   const published = effects.flatMap((one) => (one.effect === 'publish' ? [one.event] : []));
   assert.is(published[0]?.event, 'supersede');
-  assert.match(published[0]?.reason ?? '', 'vim (pid 4711)');
+  assert.match(published[0]?.reason ?? '', '4711 (vim)');
 });
 
 test('as much is said as is known', () => {
   for (const [pid, process, said] of [
-    [4711, '', 'modified by local process pid 4711'],
+    [4711, '', 'modified by local process 4711'],
     [0, '', 'modified'],
   ] as const) {
     const { bench } = away();

@@ -5,6 +5,7 @@ import {
   appendFileSync,
   chmodSync,
   closeSync,
+  fchmodSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -100,6 +101,8 @@ const reads: Record<string, (path: string) => void> = {
   stats: (path) => void statSync(path),
   chmods: (path) => chmodSync(path, 0o600),
   'sets the times': (path) => utimesSync(path, 1, 1),
+  'touches the access time, for which it opens the file for writing': (path) =>
+    void spawnSync('touch', ['-a', path]),
   renames: (path) => renameSync(path, `${path}.renamed`),
   'replaces by a rename': (path) => {
     writeFileSync(`${path}.new`, 'new');
@@ -326,6 +329,28 @@ keeperTest('fanotify: an open for writing alone is told, with the name', async (
   const { how, pid } = await touched(control, quick.cookie);
   assert.is(how, OPENED);
   assert.ok(pid > 0 && pid !== process.pid);
+  await control.close();
+});
+
+keeperTest('fanotify: who sets attributes and stays is told, too', async (keeper) => {
+  const control = await keeper.control();
+  const one = await parked(keeper, await keeper.client(), control);
+  const fd = openSync(one.path, 'r+');
+  fchmodSync(fd, 0o600);
+  assert.equal(await touched(control, one.cookie), { how: OPENED, ...SELF });
+  closeSync(fd);
+  await control.close();
+});
+
+keeperTest('fanotify: a crowd of readers hides no writer', async (keeper) => {
+  const control = await keeper.control();
+  const one = await parked(keeper, await keeper.client(), control);
+  const fd = openSync(one.path, 'r+');
+  spawnSync('sh', ['-c', 'for i in $(seq 30); do (: <"$0") & done; wait', one.path]);
+  writeSync(fd, 'x');
+  const { pid } = await touched(control, one.cookie);
+  assert.is(pid, process.pid);
+  closeSync(fd);
   await control.close();
 });
 

@@ -120,6 +120,8 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
       '\tvfs objects = persistent',
       '\tpersistent:durable timout = 60',
       '\tpersistent:durable timeout max = soon',
+      '\tpersistent:resilient local access = maybe',
+      '\tpersistent:local access = Keep',
       '\tpersistent:socket directory = /third',
     ].join('\n'),
   );
@@ -127,6 +129,8 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
   const text = findings.map((finding) => finding.message).join('\n');
   assert.match(text, /durable timout" is no option/);
   assert.match(text, /durable timeout max = soon" is not a number/);
+  assert.match(text, /resilient local access = maybe" is neither/);
+  assert.not.match(text, /Keep/);
   assert.match(text, /persistd of \/elsewhere/);
   assert.match(text, /no effect in a share/);
   assert.match(text, /no leases/);

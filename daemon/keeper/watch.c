@@ -66,9 +66,9 @@ static int facility_fd(const struct watch_facility *facility)
 	return sources[i].fd;
 }
 
-static int64_t mtime_ns(const struct stat *st)
+static int64_t ns(const struct timespec *time)
 {
-	return st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	return time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
 static void leave_file(struct kept *kept)
@@ -82,6 +82,7 @@ static void leave_file(struct kept *kept)
 	}
 	file->facility->remove(facility_fd(file->facility), file, kept->fd);
 	(void)tdelete(file, &marked, compare_files);
+	openers_end(&file->openers);
 	free(file);
 }
 
@@ -100,7 +101,18 @@ static bool is_changed(const struct kept *kept)
 
 	return fstat(kept->fd, &st) == 0 &&
 	       ((uint64_t)st.st_size != kept->watch.size_bytes ||
-		mtime_ns(&st) != kept->watch.mtime_ns);
+		ns(&st.st_mtim) != kept->watch.mtime_ns);
+}
+
+/* By the name that it had when it opened the file, if it is gone. */
+static void name_process(struct keeper_touched *touched,
+			 const struct opener *opener)
+{
+	process_name((pid_t)touched->pid, touched->process);
+	if (touched->process[0] == '\0' && opener != NULL) {
+		memcpy(touched->process, opener->name,
+		       sizeof(touched->process));
+	}
 }
 
 /*
@@ -114,7 +126,7 @@ static void touch(struct watched *file, uint8_t how, pid_t pid,
 	struct link *link = file->watches.next;
 	bool last = false;
 
-	process_name(pid, touched.process);
+	name_process(&touched, openers_find(&file->openers, pid));
 	while (!last) {
 		struct kept *kept = link_owner(link, struct kept,
 					       watch.in_file);
@@ -129,26 +141,17 @@ static void touch(struct watched *file, uint8_t how, pid_t pid,
 	}
 }
 
-static bool has_opened(const struct watched *file, pid_t pid)
+bool watch_inode_changed(struct watched *watched)
 {
-	unsigned int i = 0;
+	const struct kept *kept = link_owner(watched->watches.next,
+					     const struct kept, watch.in_file);
+	struct stat st = { .st_size = 0 };
+	int64_t before = watched->ctime_ns;
 
-	while (i < WATCH_OPENERS && file->openers[i] != pid) {
-		i++;
+	if (fstat(kept->fd, &st) == 0) {
+		watched->ctime_ns = ns(&st.st_ctim);
 	}
-	return pid != 0 && i < WATCH_OPENERS;
-}
-
-static void opened(struct watched *file, pid_t pid)
-{
-	if (process_writes(pid, &file->file)) {
-		touch(file, KEEPER_TOUCHED_OPENED, pid, false);
-		return;
-	}
-	if (!has_opened(file, pid)) {
-		file->openers[file->next_opener] = pid;
-		file->next_opener = (file->next_opener + 1) % WATCH_OPENERS;
-	}
+	return watched->ctime_ns != before;
 }
 
 /* Of smbd children, `contend` tells persistd. */
@@ -157,21 +160,48 @@ static bool is_local(pid_t pid)
 	return pid != getpid() && !peer_is_known(pid);
 }
 
+void watch_saw_writer(struct watched *watched, const struct opener *opener)
+{
+	touch(watched, KEEPER_TOUCHED_OPENED, opener->pid, false);
+}
+
+/*
+ * It had the file open for writing. If it opened it since the watch began, but
+ * was too quick to be seen, that was local access, unless it only set times or
+ * the like. If it had it before, it may have written through a mapping.
+ */
+static void closed(struct watched *file, struct opener *opener, pid_t pid)
+{
+	if (opener != NULL && !opener->set_attributes) {
+		touch(file, KEEPER_TOUCHED_OPENED, pid, false);
+		return;
+	}
+	if (opener != NULL) {
+		opener_forget(opener);
+	}
+	touch(file, KEEPER_TOUCHED_MODIFIED, pid, true);
+}
+
 void watch_saw(struct watched *watched, unsigned int what, pid_t pid)
 {
+	struct openers *openers = &watched->openers;
+	bool changed = watch_inode_changed(watched);
+	struct opener *opener = NULL;
+
 	if (pid != 0 && !is_local(pid)) {
 		return;
 	}
+	if ((what & WATCH_OPENED) != 0) {
+		openers_add(openers, pid);
+	}
+	opener = openers_find(openers, pid);
+	if (opener != NULL) {
+		opener->set_attributes |= changed;
+	}
 	if ((what & WATCH_MODIFIED) != 0) {
 		touch(watched, KEEPER_TOUCHED_MODIFIED, pid, false);
-	} else if ((what & WATCH_CLOSED) == 0) {
-		opened(watched, pid);
-	} else if ((what & WATCH_OPENED) != 0 || has_opened(watched, pid)) {
-		/* it was too quick to be seen with the file open */
-		touch(watched, KEEPER_TOUCHED_OPENED, pid, false);
-	} else {
-		/* open since before the watch: mmap(2) writes untold */
-		touch(watched, KEEPER_TOUCHED_MODIFIED, pid, true);
+	} else if ((what & WATCH_CLOSED) != 0) {
+		closed(watched, opener, pid);
 	}
 }
 
@@ -215,6 +245,7 @@ static int mark(const struct kept *kept, struct watched **made)
 		return result;
 	}
 	link_init(&file->watches);
+	openers_init(&file->openers, file);
 	file->file.dev = kept->dev;
 	file->file.ino = kept->ino;
 	(void)process_fdinfo_ino(kept->fd, &file->file.fdinfo_ino);
@@ -258,6 +289,7 @@ static int join_file(struct kept *kept)
 	if (result == 0) {
 		kept->watch.file = file;
 		link_append(&file->watches, &kept->watch.in_file);
+		(void)watch_inode_changed(file);
 	} else if (result != last_failure) {
 		/* once per cause, like refusals */
 		log_line("cannot watch a file for local access: %s",
@@ -284,7 +316,7 @@ int watch_begin(struct kept *kept)
 		result = -errno;
 	}
 	watch->size_bytes = (uint64_t)st.st_size;
-	watch->mtime_ns = mtime_ns(&st);
+	watch->mtime_ns = ns(&st.st_mtim);
 	return result;
 }
 
@@ -324,6 +356,9 @@ bool watch_start(struct keeper *the_keeper, const char *facility)
 	size_t i = 0;
 
 	keeper = the_keeper;
+	if (openers_start(&keeper->loop) < 0) {
+		log_line("cannot make a timer to look at openers of files");
+	}
 	for (i = 0; i < FACILITIES; i++) {
 		bool named = facility != NULL &&
 			     strcmp(facility, facilities[i]->name) == 0;

@@ -9,12 +9,10 @@
 #include <sys/types.h>
 
 #include "list.h"
+#include "opener.h"
 #include "process.h"
 
 #define WATCH_KEY_SIZE 160
-
-/* How many processes that have opened a file are remembered. */
-#define WATCH_OPENERS 8
 
 struct watch_facility;
 
@@ -26,9 +24,8 @@ struct watched {
 	size_t key_size;
 	struct process_file file;
 	struct link watches;
-	/* Since it is marked; perhaps for writing, nobody saw. */
-	pid_t openers[WATCH_OPENERS];
-	unsigned int next_opener;
+	struct openers openers;
+	int64_t ctime_ns; /* when it was last looked at */
 };
 
 struct watch_facility {
@@ -50,7 +47,8 @@ extern const struct watch_facility watch_inotify;
 enum watch_what {
 	WATCH_OPENED = 1,  /* for writing or not */
 	WATCH_CLOSED = 2,  /* had been open for writing */
-	WATCH_MODIFIED = 4
+	WATCH_MODIFIED = 4,
+	WATCH_ATTRIBUTES = 8 /* mode, owner, both times ... */
 };
 
 /* The marked file whose events bear this key, or NULL. */
@@ -59,6 +57,15 @@ struct watched *watch_find(const struct watch_facility *facility,
 
 /* `pid` is 0 if the kernel does not say who. `watched` may be gone then. */
 void watch_saw(struct watched *watched, unsigned int what, pid_t pid);
+
+/*
+ * Whether the inode has changed since this was last asked. Only that tells of
+ * an access time that was set: the kernel reports it like a read.
+ */
+bool watch_inode_changed(struct watched *watched);
+
+/* This one has it open for writing. `watched` may be gone then. */
+void watch_saw_writer(struct watched *watched, const struct opener *opener);
 
 /* Events were lost. */
 void watch_overflowed(void);

@@ -15,11 +15,11 @@
 #include "identity.h"
 #include "watch_facility.h"
 
-#define EVENTS (FAN_OPEN | FAN_MODIFY | FAN_CLOSE_WRITE)
+#define EVENTS (FAN_OPEN | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB)
 
 /*
- * Room for one or two events, since each may need a look into /proc, and smbd
- * children wait meanwhile.
+ * Room for a few events: each may need a look into /proc, and smbd children
+ * wait meanwhile.
  */
 #define READ_SIZE 256
 
@@ -119,6 +119,7 @@ static void serve(const uint8_t *bytes, size_t size)
 	what |= (event.metadata.mask & FAN_OPEN) != 0 ? WATCH_OPENED : 0;
 	what |= (event.metadata.mask & FAN_CLOSE_WRITE) != 0 ? WATCH_CLOSED : 0;
 	what |= (event.metadata.mask & FAN_MODIFY) != 0 ? WATCH_MODIFIED : 0;
+	what |= (event.metadata.mask & FAN_ATTRIB) != 0 ? WATCH_ATTRIBUTES : 0;
 	watch_saw(watched, what, event.metadata.pid);
 }
 

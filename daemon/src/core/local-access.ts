@@ -85,6 +85,6 @@ export class LocalAccess {
 function touchText({ how, pid, process }: Touch): string {
   const what = how === 'opened' ? 'opened for writing' : 'modified';
   if (pid === 0) return what;
-  const who = process === '' ? `pid ${pid}` : `${process} (pid ${pid})`;
-  return `${what} by local process ${who}`;
+  // the name last: a shortened line of `persistctl watch` has the end whole
+  return `${what} by local process ${pid}${process === '' ? '' : ` (${process})`}`;
 }

@@ -66,9 +66,9 @@ async function touched(control: Control, cookie: string) {
   };
 }
 
-async function park(client: Client, path: string): Promise<Parked> {
+async function park(client: Client, path: string, mode = 'rw'): Promise<Parked> {
   const cookie = newCookie();
-  await client.run('deposit', cookie, path, 'rw');
+  await client.run('deposit', cookie, path, mode);
   await client.run('park', cookie);
   return { cookie, path };
 }
@@ -208,6 +208,15 @@ for (const facility of ['fanotify', 'inotify']) {
     writeSync(fd, 'x');
     assert.equal(await touched(control, one.cookie), { how: MODIFIED, ...who });
     closeSync(fd);
+  });
+
+  facilityTest('a descriptor for the path only can be watched', async (...parts) => {
+    const [keeper, client, control] = parts;
+    const one = await park(client, makeFile(keeper).path, 'path');
+    assert.is((await watch(control, one.cookie)).status, 0);
+    appendFileSync(one.path, 'x');
+    const { how: _how, ...by } = await touched(control, one.cookie);
+    assert.equal(by, who);
   });
 
   facilityTest('all watches of a file are told, by one mark', async (keeper, client, control) => {

@@ -221,7 +221,8 @@ void watch_overflowed(void)
 	}
 }
 
-static int mark_by(size_t facility, struct watched *file, const struct kept *kept)
+static int mark_by(size_t facility, struct watched *file,
+		   const struct kept *kept)
 {
 	int result = 0;
 

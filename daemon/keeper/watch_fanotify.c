@@ -7,6 +7,7 @@
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/statfs.h>
@@ -54,6 +55,16 @@ static size_t make_key(struct key *key, const void *fsid, int32_t type,
 	return offsetof(struct key, handle) + size;
 }
 
+/* By way of /proc, since the kernel takes no O_PATH descriptor here. */
+static int mark(int facility_fd, unsigned int how, int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return fanotify_mark(facility_fd, how, EVENTS, AT_FDCWD, path) == -1 ?
+	       -errno : 0;
+}
+
 static int add(int facility_fd, struct watched *watched, int fd)
 {
 	struct file_handle_copy handle = { .length = 0 };
@@ -70,14 +81,13 @@ static int add(int facility_fd, struct watched *watched, int fd)
 	watched->key_size = make_key(&key, &st.f_fsid, handle.type,
 				     handle.bytes, handle.length);
 	memcpy(watched->key, &key, watched->key_size);
-	return fanotify_mark(facility_fd, FAN_MARK_ADD, EVENTS, fd,
-			     NULL) == -1 ? -errno : 0;
+	return mark(facility_fd, FAN_MARK_ADD, fd);
 }
 
 static void remove_mark(int facility_fd, const struct watched *watched, int fd)
 {
 	(void)watched;
-	(void)fanotify_mark(facility_fd, FAN_MARK_REMOVE, EVENTS, fd, NULL);
+	(void)mark(facility_fd, FAN_MARK_REMOVE, fd);
 }
 
 /*

@@ -54,6 +54,12 @@ static void look_later(struct opener *opener)
 	}
 }
 
+static void forget(struct opener *opener)
+{
+	link_remove(&opener->due);
+	opener->pid = 0;
+}
+
 void openers_init(struct openers *openers, struct watched *file)
 {
 	unsigned int i = 0;
@@ -69,14 +75,8 @@ void openers_end(struct openers *openers)
 	unsigned int i = 0;
 
 	for (i = 0; i < OPENERS_MAX; i++) {
-		opener_forget(&openers->all[i]);
+		forget(&openers->all[i]);
 	}
-}
-
-void opener_forget(struct opener *opener)
-{
-	link_remove(&opener->due);
-	opener->pid = 0;
 }
 
 struct opener *openers_find(struct openers *openers, pid_t pid)
@@ -100,7 +100,7 @@ void openers_add(struct openers *openers, pid_t pid)
 		opener = &openers->all[openers->next];
 		openers->next = (openers->next + 1) % OPENERS_MAX;
 	}
-	opener_forget(opener);
+	forget(opener);
 	opener->pid = pid;
 	process_name(pid, opener->name);
 	opener->set_attributes = false;

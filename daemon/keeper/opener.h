@@ -50,6 +50,4 @@ void openers_add(struct openers *openers, pid_t pid);
 /* NULL: it has not opened the file since it is watched. */
 struct opener *openers_find(struct openers *openers, pid_t pid);
 
-void opener_forget(struct opener *opener);
-
 #endif

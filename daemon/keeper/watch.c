@@ -170,16 +170,14 @@ void watch_saw_writer(struct watched *watched, const struct opener *opener)
  * was too quick to be seen, that was local access, unless it only set times or
  * the like. If it had it before, it may have written through a mapping.
  */
-static void closed(struct watched *file, struct opener *opener, pid_t pid)
+static void closed(struct watched *file, const struct opener *opener,
+		   pid_t pid)
 {
 	if (opener != NULL && !opener->set_attributes) {
 		touch(file, KEEPER_TOUCHED_OPENED, pid, false);
-		return;
+	} else {
+		touch(file, KEEPER_TOUCHED_MODIFIED, pid, true);
 	}
-	if (opener != NULL) {
-		opener_forget(opener);
-	}
-	touch(file, KEEPER_TOUCHED_MODIFIED, pid, true);
 }
 
 void watch_saw(struct watched *watched, unsigned int what, pid_t pid)

@@ -374,7 +374,7 @@ for (const [what, changes] of [
     bench.disconnect();
     const verdict = bench.claim({ stat: stat(changes) });
     assert.equal(refused(verdict), { reason: 'modified', final: true });
-    assert.is(bench.state(), 'failed');
+    assert.is(bench.state(), 'superseded');
     assert.is(bench.reason(), 'modified');
     assert.ok(bench.dropped());
   });

@@ -120,6 +120,8 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
       '\tvfs objects = persistent',
       '\tpersistent:durable timout = 60',
       '\tpersistent:durable timeout max = soon',
+      '\tpersistent:resilient local access = maybe',
+      '\tpersistent:local access = Keep',
       '\tpersistent:socket directory = /third',
     ].join('\n'),
   );
@@ -127,6 +129,8 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
   const text = findings.map((finding) => finding.message).join('\n');
   assert.match(text, /durable timout" is no option/);
   assert.match(text, /durable timeout max = soon" is not a number/);
+  assert.match(text, /resilient local access = maybe" is neither/);
+  assert.not.match(text, /Keep/);
   assert.match(text, /persistd of \/elsewhere/);
   assert.match(text, /no effect in a share/);
   assert.match(text, /no leases/);
@@ -159,7 +163,14 @@ test('doctor says so when no share loads the module', async () => {
 });
 
 test('doctor looks at versions, the keeper and its descriptors', () => {
-  const keeper = { pid: 2, used: 81, limit: 100, refused: 3, protocolErrors: 1 };
+  const keeper = {
+    pid: 2,
+    used: 81,
+    limit: 100,
+    refused: 3,
+    protocolErrors: 1,
+    localAccess: 'inotify',
+  } as const;
   const info = {
     version: '2.0.0',
     pid: 1,
@@ -175,6 +186,7 @@ test('doctor looks at versions, the keeper and its descriptors', () => {
     versions: 'warn',
     keeper: 'ok',
     descriptors: 'warn',
+    'local access': 'warn',
     deposits: 'warn',
     protocol: 'warn',
   });

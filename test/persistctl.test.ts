@@ -122,6 +122,7 @@ function record(cookie: string, changes: Partial<HandleRecord> = {}): HandleReco
     timeoutMs: TIMEOUT_MS,
     serverId: SERVER,
     dev: 64769n,
+    localAccess: null,
     ino: BigInt(`0x${cookie.slice(0, 4)}`),
     recordsEpoch: '0'.repeat(32),
     appInstance: null,

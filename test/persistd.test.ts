@@ -321,6 +321,9 @@ function used(world: World, count: number): Promise<void> {
 
 const PATH = '/proc/self/exe';
 
+/** PATH is not the file that `disconnect` describes, and would be taken for a modified one. */
+const STRANGE = { localAccess: 'keep' } as const;
+
 keeperTest(
   'a deposited descriptor makes a handle retained; expiry drops it',
   async (world, keeper) => {
@@ -328,7 +331,7 @@ keeperTest(
     await child.run('deposit', ID, PATH, 'r');
     const smbd = new Smbd(world.persistd, child.pid);
     try {
-      await smbd.events(grant({ serverId: smbd.server, timeoutMs: 500 }));
+      await smbd.events(grant({ ...STRANGE, serverId: smbd.server, timeoutMs: 500 }));
       await until('retained', async () => (await handles(world))[0]!.retained);
       await child.run('park', ID);
       await smbd.events(disconnect());
@@ -349,7 +352,7 @@ keeperTest(
     await child.run('park', ID);
     const smbd = new Smbd(world.persistd, child.pid);
     try {
-      await smbd.events(grant({ serverId: smbd.server }), disconnect());
+      await smbd.events(grant({ ...STRANGE, serverId: smbd.server }), disconnect());
       assert.is((await world.admin.request('close', { ids: [ID] })).type, 'ok');
       assert.is((await info(world)).keeper!.used, 0);
     } finally {

@@ -4,6 +4,7 @@
 #include "descriptors.h"
 #include "fault.h"
 #include "handle.h"
+#include "local_access.h"
 #include "persistd.h"
 #include "records.h"
 #include "timeouts.h"
@@ -205,6 +206,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 	    fstat(fsp_get_pathref_fd(fsp), &st) == -1) {
 		goto out;
 	}
+	r.local_access = local_access(conn, r.kind);
 	r.dev = st.st_dev;
 	r.ino = st.st_ino;
 	if (r.client_address == NULL) {

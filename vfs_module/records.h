@@ -159,6 +159,14 @@ bool records_restore_lease(struct share_mode_lock *lck,
 			   uint32_t state);
 
 /*
+ * A disconnected open comes back without its oplock, or with a lease of state
+ * NONE; a lease that a connected open of its client shares stays. e is what
+ * records_find_away() found.
+ */
+bool records_lose_level(struct share_mode_lock *lck,
+			const struct file_id *id, struct share_mode_entry *e);
+
+/*
  * Stock's reconnect, when it fails late, leaves the open's entry and locks with
  * this smbd child although nobody has the file open. Deletes them.
  */

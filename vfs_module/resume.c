@@ -245,6 +245,9 @@ static const char *rebind(const struct resume_request *req,
 		e.client_guid = op->global->client_guid;
 		level_lost |= records_has_others(lck, &from);
 		reason = restore_level(req, lck, fsp, level_lost, &e);
+	} else if (level_lost &&
+		   !records_lose_level(lck, &fsp->file_id, &e)) {
+		reason = "records";
 	}
 	if (reason != NULL) {
 		goto out;

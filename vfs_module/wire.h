@@ -78,6 +78,7 @@ struct wire_record {
 	uint64_t dev;
 	uint64_t ino;
 	const uint8_t *records_epoch;
+	const char *local_access; /* "yield" or "keep" */
 	struct wire_app_instance app_instance;
 };
 

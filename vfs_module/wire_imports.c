@@ -132,6 +132,16 @@ static struct wire_server_id server_id(struct reader *r)
 	return id;
 }
 
+/* nil of a module that did not say. */
+static const char *local_access(struct reader *r)
+{
+	struct reader probe = *r;
+	const msgpack_object *o =
+		field(&probe, "localAccess", MSGPACK_OBJECT_STR);
+
+	return o != NULL ? string(r, o->via.str.ptr, o->via.str.size) : "";
+}
+
 /* The key is absent unless the CREATE had an AppInstanceId. */
 static struct wire_app_instance app_instance(struct reader *r)
 {
@@ -196,6 +206,7 @@ static bool read_record(const struct reader *outer, const msgpack_object *map,
 		.dev = u64(&r, "dev", UINT64_MAX),
 		.ino = u64(&r, "ino", UINT64_MAX),
 		.records_epoch = bin16(&r, "recordsEpoch"),
+		.local_access = local_access(&r),
 		.app_instance = app_instance(&r),
 	};
 	return r.ok;

@@ -15,6 +15,7 @@
 #include "packet.h"
 #include "queue.h"
 #include "report.h"
+#include "watch.h"
 
 /* A persistd with more than this unread has hung; it may connect again. */
 #define MAX_UNSENT (64 * 1024 * 1024)
@@ -100,6 +101,27 @@ static void serve_drop(struct keeper *keeper,
 		     header->cookie, &status, sizeof(status));
 }
 
+static void serve_watch(struct keeper *keeper,
+			const struct keeper_header *header)
+{
+	struct kept *kept = table_find(&keeper->table, header->cookie);
+	struct keeper_watch reply = {
+		.status = kept == NULL ? -ENOENT : watch_begin(kept),
+	};
+	size_t size = sizeof(reply.status);
+
+	if (reply.status == 0) {
+		reply.size_bytes = kept->watch.size_bytes;
+		reply.mtime_ns = kept->watch.mtime_ns;
+		size = sizeof(reply);
+	}
+	control_send(keeper, KEEPER_CONTROL_WATCH | KEEPER_REPLY, header->seq,
+		     header->cookie, &reply, size);
+	if (reply.status == 0) {
+		watch_tell_again(kept);
+	}
+}
+
 static void serve_info(struct keeper *keeper,
 		       const struct keeper_header *header)
 {
@@ -109,6 +131,7 @@ static void serve_info(struct keeper *keeper,
 		.limit = keeper->max_descriptors,
 		.refused = keeper->refused,
 		.protocol_errors = keeper->protocol_errors,
+		.facility = watch_facility(),
 	};
 
 	control_send(keeper, KEEPER_CONTROL_INFO | KEEPER_REPLY, header->seq,
@@ -136,6 +159,9 @@ static const char *serve(struct keeper *keeper,
 		return NULL;
 	case KEEPER_CONTROL_INFO:
 		serve_info(keeper, header);
+		return NULL;
+	case KEEPER_CONTROL_WATCH:
+		serve_watch(keeper, header);
 		return NULL;
 	default:
 		return "unknown type";

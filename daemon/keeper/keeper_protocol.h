@@ -69,11 +69,13 @@ enum keeper_type {
 	KEEPER_CONTROL_LIST = 32,
 	KEEPER_CONTROL_DROP = 33,
 	KEEPER_CONTROL_INFO = 34,
+	KEEPER_CONTROL_WATCH = 35,
 	/* keeper to persistd, unasked */
 	KEEPER_CONTROL_ENTRY = 64,
 	KEEPER_CONTROL_GONE = 65,
 	KEEPER_CONTROL_LIST_END = 66,
-	KEEPER_CONTROL_REFUSED = 67
+	KEEPER_CONTROL_REFUSED = 67,
+	KEEPER_CONTROL_TOUCHED = 68
 };
 
 enum keeper_state {
@@ -87,6 +89,22 @@ enum keeper_park {
 	KEEPER_PARK_PLAIN = 0,
 	KEEPER_PARK_PROTECT = 1
 };
+
+/* What tells the keeper of local access to files. */
+enum keeper_facility {
+	KEEPER_FACILITY_NONE = 0,
+	KEEPER_FACILITY_FANOTIFY = 1,
+	KEEPER_FACILITY_INOTIFY = 2
+};
+
+/* How a file was touched. */
+enum keeper_touched_how {
+	KEEPER_TOUCHED_OPENED = 1, /* for writing */
+	KEEPER_TOUCHED_MODIFIED = 2
+};
+
+/* TASK_COMM_LEN: the name of a process with the zero behind it. */
+#define KEEPER_PROCESS_NAME 16
 
 /* In front of every packet; `length` counts what follows it. */
 struct keeper_header {
@@ -111,6 +129,22 @@ struct keeper_info {
 	uint32_t limit;
 	uint64_t refused;
 	uint64_t protocol_errors;
+	uint32_t facility;
+} __attribute__((packed));
+
+/* The payload of the reply to WATCH; the status alone unless it is 0. */
+struct keeper_watch {
+	int32_t status;
+	uint64_t size_bytes;
+	int64_t mtime_ns;
+} __attribute__((packed));
+
+/* The payload of TOUCHED; `pid` is 0 where the kernel does not say who. */
+struct keeper_touched {
+	uint8_t how;
+	uint8_t zero[3];
+	uint32_t pid;
+	char process[KEEPER_PROCESS_NAME];
 } __attribute__((packed));
 
 /*
@@ -137,7 +171,9 @@ struct keeper_entry {
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct keeper_header) == 32, "header is 32 bytes");
-_Static_assert(sizeof(struct keeper_info) == 28, "info is 28 bytes");
+_Static_assert(sizeof(struct keeper_info) == 32, "info is 32 bytes");
+_Static_assert(sizeof(struct keeper_watch) == 20, "watch is 20 bytes");
+_Static_assert(sizeof(struct keeper_touched) == 24, "touched is 24 bytes");
 _Static_assert(sizeof(struct keeper_entry) == 84, "entry is 84 bytes");
 _Static_assert(sizeof(struct keeper_entry) + KEEPER_MAX_FILE_HANDLE +
 		KEEPER_MAX_IDENTITY + KEEPER_MAX_RECORD <= KEEPER_MAX_PAYLOAD,

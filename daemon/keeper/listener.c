@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -10,6 +11,8 @@
 
 #include "listener.h"
 #include "log.h"
+
+#define ACCEPT_MAX 128
 
 /*
  * Given up for a moment when the table of descriptors is full, so that a
@@ -81,6 +84,19 @@ static void listener_ready(struct source *source, uint32_t events)
 		return;
 	}
 	listener->accepted(listener->keeper, fd, peer.pid);
+}
+
+void listener_accept(struct listener *listener)
+{
+	struct pollfd waiting = {
+		.fd = listener->source.fd,
+		.events = POLLIN,
+	};
+	int left = ACCEPT_MAX;
+
+	while (left-- > 0 && poll(&waiting, 1, 0) == 1) {
+		listener_ready(&listener->source, EPOLLIN);
+	}
 }
 
 int listener_open(struct listener *listener, struct keeper *keeper,

@@ -22,4 +22,7 @@ struct listener {
 int listener_open(struct listener *listener, struct keeper *keeper,
 		  const char *name, int socket_type, accepted_fn accepted);
 
+/* Take those that have connected and wait, at most 128. */
+void listener_accept(struct listener *listener);
+
 #endif

@@ -29,21 +29,25 @@
 #include "peer.h"
 #include "report.h"
 #include "run_directory.h"
+#include "watch.h"
 
 static const char usage[] =
 	"usage: fdkeeper --run-dir DIR [--max-descriptors N] "
-	"[--uid-allowed UID]...\n"
+	"[--uid-allowed UID]... [--watch FACILITY]\n"
 	"\n"
 	"Keeps open file descriptors for smbd children.\n"
 	"  --run-dir DIR        where its sockets are made (mode 0700)\n"
 	"  --max-descriptors N  refuse deposits beyond N; by default as many\n"
 	"                       as RLIMIT_NOFILE allows\n"
 	"  --uid-allowed UID    let this user connect, beside root and the\n"
-	"                       keeper's own\n";
+	"                       keeper's own\n"
+	"  --watch FACILITY     what tells of local access to files: fanotify,\n"
+	"                       inotify or none; by default the best there is\n";
 
 struct options {
 	const char *run_dir;
 	uint32_t max_descriptors;
+	const char *facility;
 };
 
 static bool parse_number(const char *option, const char *text, uint32_t *to)
@@ -80,6 +84,7 @@ static bool parse_options(struct keeper *keeper, struct options *options,
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "max-descriptors", required_argument, NULL, 'm' },
 		{ "uid-allowed", required_argument, NULL, 'u' },
+		{ "watch", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -98,6 +103,9 @@ static bool parse_options(struct keeper *keeper, struct options *options,
 			break;
 		case 'u':
 			good = allow_uid(keeper, optarg);
+			break;
+		case 'w':
+			options->facility = optarg;
 			break;
 		case 'h':
 			(void)fputs(usage, stdout);
@@ -187,7 +195,7 @@ static int watch_signals(struct keeper *keeper)
 }
 
 /* The index is there before anybody can connect and rely on it. */
-static bool start(struct keeper *keeper)
+static bool start(struct keeper *keeper, const char *facility)
 {
 	int result = loop_init(&keeper->loop);
 
@@ -209,6 +217,11 @@ static bool start(struct keeper *keeper)
 	}
 	if (result < 0) {
 		log_line("cannot start: %s", strerror(-result));
+		return false;
+	}
+	if (!watch_start(keeper, facility)) {
+		log_line("--watch takes fanotify, inotify or none, not \"%s\"",
+			 facility);
 		return false;
 	}
 	result = index_create(&keeper->index);
@@ -245,7 +258,8 @@ int main(int argc, char **argv)
 	/* One inherited by accident would stay open as long as the keeper. */
 	(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 	if (!raise_limit(&keeper, options.max_descriptors) ||
-	    !run_directory_enter(options.run_dir) || !start(&keeper)) {
+	    !run_directory_enter(options.run_dir) ||
+	    !start(&keeper, options.facility)) {
 		return 1;
 	}
 	log_line("keeps up to %u descriptors in %s", keeper.max_descriptors,

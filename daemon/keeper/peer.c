@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "data.h"
@@ -19,8 +20,53 @@
 /* So that one busy child does not keep the others waiting. */
 #define DRAIN_MAX 256
 
+static struct listener listener;
+
 /* All of them; pointers that only the kernel has look like leaks. */
 static struct link peers = { .prev = &peers, .next = &peers };
+
+/* The last of those that went, and until when they are still known. */
+#define GONE_MAX 256
+#define GONE_KNOWN_S 2
+
+static struct {
+	pid_t pid;
+	time_t until_s;
+} gone[GONE_MAX];
+static unsigned int next_gone;
+
+static time_t now_s(void)
+{
+	struct timespec now = { .tv_sec = 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static void remember_gone(pid_t pid)
+{
+	gone[next_gone].pid = pid;
+	gone[next_gone].until_s = now_s() + GONE_KNOWN_S;
+	next_gone = (next_gone + 1) % GONE_MAX;
+}
+
+static bool is_known(pid_t pid)
+{
+	const struct link *link = NULL;
+	unsigned int i = 0;
+
+	for (link = peers.next; link != &peers; link = link->next) {
+		if (link_owner(link, const struct peer, in_peers)->pid == pid) {
+			return true;
+		}
+	}
+	for (i = 0; i < GONE_MAX; i++) {
+		if (gone[i].pid == pid && now_s() <= gone[i].until_s) {
+			return true;
+		}
+	}
+	return false;
+}
 
 static void forget_unsent(struct peer *peer)
 {
@@ -88,7 +134,7 @@ void peer_status(struct peer *peer, const struct packet *packet,
 }
 
 /* What its handles left in smbd's records, the living ones put right. */
-static void tell_others(const struct peer *gone)
+static void tell_others(const struct peer *dead)
 {
 	const struct keeper_header died = {
 		.magic = KEEPER_MAGIC,
@@ -100,7 +146,7 @@ static void tell_others(const struct peer *gone)
 	for (link = peers.next; link != &peers; link = link->next) {
 		struct peer *peer = link_owner(link, struct peer, in_peers);
 
-		if (peer != gone && peer->unsent == NULL) {
+		if (peer != dead && peer->unsent == NULL) {
 			(void)packet_send(peer->source.fd, &died,
 					  sizeof(died), -1);
 		}
@@ -125,6 +171,7 @@ static void peer_gone(struct peer *peer)
 			 "orphaned", (int)peer->pid, orphaned);
 		tell_others(peer);
 	}
+	remember_gone(peer->pid);
 	forget_unsent(peer);
 	link_remove(&peer->in_nap);
 	link_remove(&peer->in_peers);
@@ -269,10 +316,18 @@ fail:
 	(void)close(fd);
 }
 
+bool peer_is_known(pid_t pid)
+{
+	if (is_known(pid)) {
+		return true;
+	}
+	/* it may have connected and gone on before we came to look */
+	listener_accept(&listener);
+	return is_known(pid);
+}
+
 int peer_listen(struct keeper *keeper)
 {
-	static struct listener listener;
-
 	return listener_open(&listener, keeper, KEEPER_SOCKET_NAME,
 			     SOCK_SEQPACKET, peer_accepted);
 }

@@ -44,6 +44,12 @@ struct peer {
 int peer_listen(struct keeper *keeper);
 
 /*
+ * Whether this process is an smbd child that is connected, or was a moment ago:
+ * what the kernel tells of it may come later than the end of its connection.
+ */
+bool peer_is_known(pid_t pid);
+
+/*
  * Take all that the child has sent. If nothing had come, wait for it to send
  * again; else give it another nap.
  */

@@ -83,6 +83,7 @@ static void leave_file(struct table *table, struct kept *kept)
 	if (link_alone(&kept->in_file)) {
 		return;
 	}
+	watch_end(kept);
 	link_remove(&kept->in_file);
 	index_file_down(table->index, KEEPER_INDEX_PARKED, kept->dev,
 			kept->ino);
@@ -135,6 +136,7 @@ int table_insert(struct table *table, const uint8_t *cookie, int fd,
 	link_init(&kept->report);
 	link_init(&kept->in_owner);
 	link_init(&kept->in_file);
+	link_init(&kept->watch.in_file);
 
 	kept->next_in_bucket = *bucket;
 	*bucket = kept;

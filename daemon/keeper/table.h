@@ -10,6 +10,7 @@
 #include "keeper_protocol.h"
 #include "list.h"
 #include "surrogate.h"
+#include "watch.h"
 
 /* Where a descriptor stands on its way to persistd's knowledge; report.h. */
 enum report_state {
@@ -33,6 +34,8 @@ struct kept {
 	uint32_t owner_pid;
 	/* Of a parked one that is protected; ends when it is parked no more. */
 	struct surrogate *surrogate;
+	/* Of a parked one, at persistd's wish. */
+	struct watch watch;
 
 	uint8_t *record;
 	uint16_t record_length;

@@ -55,6 +55,7 @@ export class Daemon {
       store: this.#store,
       log,
       drop: (id) => this.#keeper.drop(id),
+      watch: (id) => this.#keeper.watch(id),
       publish: (event) => this.#watch.publish(event),
     });
     this.#smbd = this.#makeSmbdEndpoint();
@@ -172,6 +173,7 @@ export class Daemon {
       },
       listEnd: () => this.#perform(this.#core.keeperListEnd(now())),
       gone: (id) => this.#perform(this.#core.keeperGone(now(), id)),
+      touched: (touch) => this.#perform(this.#core.touched(now(), touch)),
       lost: () => this.#perform(this.#core.keeperLost(now())),
       refused: (id, status) => {
         this.#options.log.warn({ id, status }, 'the keeper could not keep the descriptor');

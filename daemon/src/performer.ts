@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { now } from './clock.js';
 import type { Core } from './core/core.js';
 import type { Effect } from './core/effects.js';
-import { type Handle, NS_PER_MS } from './core/handle.js';
+import { type Content, type Handle, NS_PER_MS } from './core/handle.js';
 import { logEvent } from './journal.js';
 import type { WatchEvent } from './shared/admin.js';
 import type { Store } from './store/store.js';
@@ -29,6 +29,7 @@ export interface PerformerParts {
   readonly store: Store;
   readonly log: Logger;
   drop(id: string): Promise<number | null>;
+  watch(id: string): Promise<Content | null>;
   publish(event: WatchEvent): void;
 }
 
@@ -77,6 +78,9 @@ export class Performer {
           break;
         case 'drop':
           drops.set(effect.id, this.#drop(effect.id));
+          break;
+        case 'watch':
+          void this.#watch(effect.id, effect.sinceNs);
           break;
         case 'publish':
           logEvent(this.#parts.log, effect.event);
@@ -157,6 +161,12 @@ export class Performer {
       this.#parts.log.error({ id, status }, 'the keeper did not drop the descriptor');
     }
     return status;
+  }
+
+  async #watch(id: string, sinceNs: bigint): Promise<void> {
+    const content = await this.#parts.watch(id);
+    if (content === null) this.#parts.log.debug({ id }, 'local access is not watched');
+    else this.perform(this.#parts.core.watched(now(), id, sinceNs, content));
   }
 
   #sleep(): void {

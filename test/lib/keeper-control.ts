@@ -120,6 +120,7 @@ export class Control {
       limit: payload.readUInt32LE(8),
       refused: Number(payload.readBigUInt64LE(12)),
       protocolErrors: Number(payload.readBigUInt64LE(20)),
+      facility: payload.readUInt32LE(28),
     };
   }
 

@@ -23,12 +23,13 @@
 #define MAX_FOUND 65536
 
 static const char usage[] =
-	"usage: fdtool ofd-lock PATH START LEN [r|w]   try a lock, let it go\n"
+	"usage: fdtool ofd-lock PATH START LEN [r|w]   could it be had\n"
 	"       fdtool hold-ofd PATH START LEN         until stdin closes\n"
 	"       fdtool poll-ofd PATH START LEN         how often it could be had\n"
 	"                                              until stdin closes\n"
 	"       fdtool kcmp PID1 FD1 PID2 FD2\n"
 	"       fdtool find-fd PID DEV INO\n"
+	"       fdtool truncate PATH SIZE\n"
 	"       fdtool same-description PID1 PID2 DEV INO\n";
 
 static unsigned long long number(const char *text)
@@ -46,10 +47,10 @@ static unsigned long long number(const char *text)
 }
 
 /* Leaves the file open, and so the lock in place. */
-static int lock(char **arguments, short type)
+static int lock(char **arguments)
 {
 	struct flock range = {
-		.l_type = type,
+		.l_type = F_WRLCK,
 		.l_whence = SEEK_SET,
 		.l_start = (off_t)number(arguments[1]),
 		.l_len = (off_t)number(arguments[2]),
@@ -74,10 +75,33 @@ static int lock(char **arguments, short type)
 	return 2;
 }
 
+/*
+ * Whether a lock could be had. Only asks, since to open the file for writing
+ * would end a durable handle that is away (docs/local-access.md).
+ */
+static int try_lock(char **arguments, short type)
+{
+	struct flock range = {
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = (off_t)number(arguments[1]),
+		.l_len = (off_t)number(arguments[2]),
+	};
+	int fd = open(arguments[0], O_RDONLY | O_CLOEXEC);
+
+	if (fd == -1 || fcntl(fd, F_OFD_GETLK, &range) == -1) {
+		fprintf(stderr, "fdtool: cannot ask about %s: %s\n",
+			arguments[0], strerror(errno));
+		return 2;
+	}
+	puts(range.l_type == F_UNLCK ? "locked" : "busy");
+	return range.l_type == F_UNLCK ? 0 : 1;
+}
+
 static int hold_lock(char **arguments)
 {
 	char ignored[256] = "";
-	int status = lock(arguments, F_WRLCK);
+	int status = lock(arguments);
 
 	fflush(stdout);
 	while (status == 0 &&
@@ -225,11 +249,11 @@ int main(int argc, char **argv)
 	char **arguments = argv + 2;
 
 	if (strcmp(command, "ofd-lock") == 0 && argc == 5) {
-		return lock(arguments, F_WRLCK);
+		return try_lock(arguments, F_WRLCK);
 	}
 	if (strcmp(command, "ofd-lock") == 0 && argc == 6) {
-		return lock(arguments,
-			    strcmp(argv[5], "r") == 0 ? F_RDLCK : F_WRLCK);
+		return try_lock(arguments,
+				strcmp(argv[5], "r") == 0 ? F_RDLCK : F_WRLCK);
 	}
 	if (strcmp(command, "hold-ofd") == 0 && argc == 5) {
 		return hold_lock(arguments);
@@ -245,6 +269,10 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(command, "same-description") == 0 && argc == 6) {
 		return find_same(arguments);
+	}
+	if (strcmp(command, "truncate") == 0 && argc == 4) {
+		return truncate(arguments[0],
+				(off_t)number(arguments[1])) == 0 ? 0 : 2;
 	}
 	fputs(usage, stderr);
 	return 2;

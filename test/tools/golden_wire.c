@@ -112,6 +112,7 @@ static const struct wire_record durable_v2 = {
 	.dev = 2049,
 	.ino = 131313,
 	.records_epoch = epoch,
+	.local_access = "yield",
 };
 
 static void print_bytes(const msgpack_sbuffer *bytes)
@@ -186,6 +187,7 @@ static void print_records(void)
 			   "grant", &r);
 
 	r.kind = "resilient";
+	r.local_access = "keep";
 	r.durable_version = 0;
 	r.oplock = 0;
 	r.timeout_ms = 300000;

@@ -27,6 +27,26 @@ function checkVersions(daemonVersion: string, cliVersion: string): Finding {
       );
 }
 
+function checkLocalAccess(facility: 'none' | 'fanotify' | 'inotify'): Finding {
+  const remedy = 'Run fdkeeper as root with CAP_SYS_ADMIN, and without --watch.';
+  switch (facility) {
+    case 'fanotify':
+      return ok('local access', 'seen by fanotify');
+    case 'inotify':
+      return warn(
+        'local access',
+        'seen by inotify: not by whom, and not before something is written',
+        remedy,
+      );
+    case 'none':
+      return warn(
+        'local access',
+        'not seen: a handle whose file was changed ends when its client comes back',
+        remedy,
+      );
+  }
+}
+
 function checkKeeper(keeper: InfoView['keeper']): Finding[] {
   if (keeper === null) {
     return [
@@ -44,6 +64,7 @@ function checkKeeper(keeper: InfoView['keeper']): Finding[] {
     keeper.used > NEARLY_FULL * keeper.limit
       ? warn('descriptors', `${use}: further handles will soon be stock durable ones`, more)
       : ok('descriptors', use),
+    checkLocalAccess(keeper.localAccess),
   ];
   if (keeper.refused > 0) {
     findings.push(

@@ -22,6 +22,9 @@ const KNOWN_OPTIONS: readonly string[] = [
   'durable timeout max',
   'resilient timeout',
   'resilient timeout max',
+  'local access',
+  'durable local access',
+  'resilient local access',
 ];
 
 /** Modules whose files live elsewhere: the open has no kernel descriptor that could be kept. */
@@ -120,6 +123,14 @@ function options(conf: SmbConf, name: string, share: Settings): Finding[] {
     } else if (option.startsWith('durable timeout') && !/^\d+$/.test(value)) {
       findings.push(
         warn(`share ${name}`, `"${key} = ${value}" is not a number`, 'Give whole seconds.'),
+      );
+    } else if (option.endsWith('local access') && !/^(yield|keep)$/i.test(value)) {
+      findings.push(
+        warn(
+          `share ${name}`,
+          `"${key} = ${value}" is neither "yield" nor "keep" and has no effect`,
+          'Write "yield": local access ends a handle that is away, or "keep".',
+        ),
       );
     }
   }

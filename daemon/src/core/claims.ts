@@ -5,8 +5,9 @@
 import type { ClaimBody, RefusalReason, Verdict } from '../wire/smbd.js';
 import type { Context } from './context.js';
 import { count } from './counters.js';
-import { type Disconnect, type Handle, isEnded, NS_PER_MS, type State } from './handle.js';
+import { type Handle, isEnded, isModified, NS_PER_MS, type State } from './handle.js';
 import type { KeeperView } from './keeper-view.js';
+import { yieldsToLocalAccess } from './policy.js';
 
 export interface Claim extends ClaimBody {
   /** Names the claimant to the shell that will carry the verdict. */
@@ -83,9 +84,9 @@ export class Claims {
       this.#context.end(handle, 'expired', 'expired', { server: null, drop: true });
       return refusal('expired', true);
     }
-    const modified = isModified(claim, disconnect);
-    if (modified && policy.modified[handle.record.kind] === 'close') {
-      this.#context.end(handle, 'failed', 'modified', { server: null, drop: true });
+    const modified = isModified(claim.stat, disconnect.stat);
+    if (modified && yieldsToLocalAccess(policy, handle.record)) {
+      this.#context.end(handle, 'superseded', 'modified', { server: null, drop: true });
       return refusal('modified', true);
     }
     this.#grant(claim, handle, modified, waited);
@@ -124,11 +125,6 @@ export class Claims {
 
 function refusal(reason: RefusalReason, final: boolean): Refusal {
   return { verdict: 'refuse', reason, final };
-}
-
-/** Only what changes the data counts: reading, chmod, rename and unlink do not. */
-function isModified(claim: Claim, { stat }: Disconnect): boolean {
-  return claim.stat.sizeBytes !== stat.sizeBytes || claim.stat.mtimeNs !== stat.mtimeNs;
 }
 
 function endedReason(state: Extract<State, { reason: string }>): RefusalReason {

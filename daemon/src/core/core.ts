@@ -11,9 +11,10 @@ import { Contention } from './contention.js';
 import { Context } from './context.js';
 import { count } from './counters.js';
 import type { Effect } from './effects.js';
-import { type Handle, isEnded, type Moment } from './handle.js';
+import { type Content, type Handle, isEnded, type Moment } from './handle.js';
 import { importsFor } from './imports.js';
 import { type KeeperEntry, KeeperView } from './keeper-view.js';
+import { LocalAccess, type Touch } from './local-access.js';
 import { DEFAULT_POLICY, type Policy } from './policy.js';
 import { SmbdEvents } from './smbd-events.js';
 import type { Table } from './table.js';
@@ -49,6 +50,7 @@ export class Core {
   readonly #claims: Claims;
   readonly #contention: Contention;
   readonly #takeovers: Takeovers;
+  readonly #local: LocalAccess;
   readonly #smbd: SmbdEvents;
   readonly #admin: Admin;
 
@@ -58,6 +60,7 @@ export class Core {
     this.#claims = new Claims(this.#context, this.#keeper);
     this.#contention = new Contention(this.#context, this.#keeper);
     this.#takeovers = new Takeovers(this.#context, this.#keeper);
+    this.#local = new LocalAccess(this.#context, this.#keeper);
     this.#smbd = new SmbdEvents(this.#context, this.#keeper, this.#contention);
     this.#admin = new Admin(this.#context);
   }
@@ -77,7 +80,7 @@ export class Core {
     return this.#run(now, () => {
       for (const event of events) {
         this.#smbd.apply(server, event);
-        this.#retryWaiting();
+        this.#followUp();
       }
     });
   }
@@ -109,11 +112,17 @@ export class Core {
   }
 
   keeperEntry(now: Moment, entry: KeeperEntry): Effect[] {
-    return this.#run(now, () => this.#keeper.entry(entry));
+    return this.#run(now, () => {
+      this.#keeper.entry(entry);
+      this.#local.consider(entry.id);
+    });
   }
 
   keeperListEnd(now: Moment): Effect[] {
-    return this.#run(now, () => this.#keeper.listEnd());
+    return this.#run(now, () => {
+      this.#keeper.listEnd();
+      this.#local.considerAll();
+    });
   }
 
   /** Also when a drop that the core asked for is done. */
@@ -123,6 +132,16 @@ export class Core {
 
   keeperLost(now: Moment): Effect[] {
     return this.#run(now, () => this.#keeper.lost());
+  }
+
+  /** The keeper does what a `watch` effect asked for; the file is like this now. */
+  watched(now: Moment, id: string, sinceNs: bigint, content: Content): Effect[] {
+    return this.#run(now, () => this.#local.watched(id, sinceNs, content));
+  }
+
+  /** A local process came for a file that the keeper watches. */
+  touched(now: Moment, touch: Touch): Effect[] {
+    return this.#run(now, () => this.#local.touched(touch));
   }
 
   /** smbd children that hold handles of which nobody would report the end. */
@@ -189,11 +208,11 @@ export class Core {
     const context = this.#context;
     context.now = now;
     context.deadlines.run(now.monotonicNs);
-    this.#retryWaiting();
+    this.#followUp();
     action();
-    this.#retryWaiting();
+    this.#followUp();
     context.deadlines.run(now.monotonicNs);
-    this.#retryWaiting();
+    this.#followUp();
     const { effects } = context;
     context.effects = [];
     return effects;
@@ -207,12 +226,13 @@ export class Core {
     return { ended, effects };
   }
 
-  #retryWaiting(): void {
+  #followUp(): void {
     const { changed } = this.#context;
     for (const id of changed) {
       changed.delete(id);
       this.#claims.retry(id);
       this.#takeovers.retry();
+      this.#local.consider(id);
     }
   }
 

@@ -12,6 +12,13 @@ export type Effect =
   | { readonly effect: 'delete'; readonly id: string }
   /** Tell the keeper to close the descriptor, then report to `Core.dropped`. */
   | { readonly effect: 'drop'; readonly id: string }
+  /** Tell the keeper to watch the file, then report to `Core.watched`. */
+  | {
+      readonly effect: 'watch';
+      readonly id: string;
+      /** The disconnect that it is for, by its CLOCK_MONOTONIC. */
+      readonly sinceNs: bigint;
+    }
   | { readonly effect: 'publish'; readonly event: WatchEvent }
   /** The answer to the claim that came with this ticket. */
   | {

@@ -46,6 +46,12 @@ export class KeeperView {
     return this.#entries.has(id);
   }
 
+  /** Its descriptor is with the keeper alone, as far as the keeper has told. */
+  isAlone(id: string): boolean {
+    const state = this.#listed ? this.#entries.get(id)?.state : undefined;
+    return state === 'parked' || state === 'orphaned';
+  }
+
   isParked(id: string): boolean {
     return this.#entries.get(id)?.state === 'parked';
   }

@@ -2,10 +2,11 @@
 // The decisions that an admin might want otherwise.
 
 import type { HandleKind } from '../shared/handle-view.js';
+import type { HandleRecord, LocalAccess } from '../wire/records.js';
 
 export interface Policy {
-  /** Of a handle whose file a local process changed while the client was away. */
-  readonly modified: Readonly<Record<HandleKind, 'close' | 'keep'>>;
+  /** Of a handle whose module did not say what local access does to it. */
+  readonly localAccess: Readonly<Record<HandleKind, LocalAccess>>;
   /** How long an smbd child may take from the verdict to `resumed`. */
   readonly claimMs: number;
   /** How long a claim waits for the disconnect or grant that it overtook. */
@@ -17,9 +18,14 @@ export interface Policy {
 }
 
 export const DEFAULT_POLICY: Policy = {
-  modified: { durable: 'close', resilient: 'keep', persistent: 'keep', plain: 'close' },
+  localAccess: { durable: 'yield', resilient: 'keep', persistent: 'keep', plain: 'yield' },
   claimMs: 2_000,
   overtakingMs: 100,
   settleMs: 1_000,
   endedKept: 1_000,
 };
+
+/** Whether a handle that is away ends when a local process comes for its file. */
+export function yieldsToLocalAccess(policy: Policy, record: HandleRecord): boolean {
+  return (record.localAccess ?? policy.localAccess[record.kind]) === 'yield';
+}

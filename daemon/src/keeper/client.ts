@@ -3,9 +3,11 @@
 // there is none; each begins with a LIST.
 
 import { createConnection, type Socket } from 'node:net';
+import type { Content } from '../core/handle.js';
 import type { KeeperEntry } from '../core/keeper-view.js';
+import type { Touch } from '../core/local-access.js';
 import type { InfoView } from '../shared/admin.js';
-import { decodeEntry, decodeInfo, decodeStatus } from './entry.js';
+import { decodeEntry, decodeInfo, decodeStatus, decodeTouched, decodeWatch } from './entry.js';
 import {
   encodePacket,
   NO_COOKIE,
@@ -23,6 +25,7 @@ export interface KeeperListener {
   entry(entry: KeeperEntry): void;
   listEnd(): void;
   gone(id: string): void;
+  touched(touch: Touch): void;
   lost(): void;
   /** The keeper could not keep a descriptor; `status` is a negative errno. */
   refused(id: string, status: number): void;
@@ -37,6 +40,8 @@ export class KeeperClient {
   readonly #path: string;
   readonly #listener: KeeperListener;
   readonly #waiting = new Map<number, Waiting>();
+  /** What INFO says on this connection: a keeper of an older version knows no WATCH. */
+  #info: Promise<InfoView['keeper']> = Promise.resolve(null);
   #socket: Socket | null = null;
   #connected = false;
   #connections = 0;
@@ -71,6 +76,14 @@ export class KeeperClient {
     return reply === null ? null : decodeStatus(reply);
   }
 
+  /** What the file is like from when it is watched; null: it is not. */
+  async watch(id: string): Promise<Content | null> {
+    const info = await this.#info;
+    if (info === null || info.localAccess === 'none') return null;
+    const reply = await this.#request(PacketType.WATCH, id);
+    return reply === null ? null : decodeWatch(reply);
+  }
+
   async info(): Promise<InfoView['keeper']> {
     const reply = await this.#request(PacketType.INFO, NO_COOKIE);
     return reply === null ? null : decodeInfo(reply);
@@ -95,6 +108,7 @@ export class KeeperClient {
     if (this.#connections++ > 0) this.reconnects++;
     this.#listener.listStarted();
     this.#send(PacketType.LIST, NO_COOKIE);
+    this.#info = this.info();
   }
 
   #onClose(): void {
@@ -127,7 +141,10 @@ export class KeeperClient {
         return this.#listener.listEnd();
       case PacketType.REFUSED:
         return this.#listener.refused(packet.cookie, decodeStatus(packet));
+      case PacketType.TOUCHED:
+        return this.#listener.touched(decodeTouched(packet));
       case PacketType.DROP | REPLY:
+      case PacketType.WATCH | REPLY:
       case PacketType.INFO | REPLY:
         return this.#onReply(packet);
       default:

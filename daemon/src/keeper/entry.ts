@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The payloads that the keeper sends.
 
+import type { Content } from '../core/handle.js';
 import type { KeeperEntry } from '../core/keeper-view.js';
+import type { Touch } from '../core/local-access.js';
 import type { InfoView } from '../shared/admin.js';
 import { MessageError, unpack } from '../shared/message.js';
 import { WireError } from '../wire/codec.js';
@@ -9,6 +11,8 @@ import { type HandleRecord, handleRecord } from '../wire/records.js';
 import { type Packet, PacketError } from './packet.js';
 
 const FIXED_BYTES = 84;
+const FACILITIES = ['none', 'fanotify', 'inotify'] as const;
+const TOUCHES = [null, 'opened', 'modified'] as const;
 const STATES = [null, 'held', 'parked', 'orphaned'] as const;
 
 /** Throws PacketError. */
@@ -60,7 +64,26 @@ export function decodeInfo({ payload }: Packet): NonNullable<InfoView['keeper']>
     limit: payload.readUInt32LE(8),
     refused: Number(payload.readBigUInt64LE(12)),
     protocolErrors: Number(payload.readBigUInt64LE(20)),
+    localAccess: FACILITIES[payload.length < 32 ? 0 : payload.readUInt32LE(28)] ?? 'none',
   };
+}
+
+/** null: it does not watch. */
+export function decodeWatch({ payload }: Packet): Content | null {
+  if (payload.length < 20 || payload.readInt32LE(0) !== 0) return null;
+  return { sizeBytes: payload.readBigUInt64LE(4), mtimeNs: payload.readBigInt64LE(12) };
+}
+
+/** Throws PacketError. A process may give itself any name. */
+export function decodeTouched({ cookie, payload }: Packet): Touch {
+  if (payload.length < 24) throw new PacketError('TOUCHED too short');
+  const how = TOUCHES[payload.readUInt8(0)];
+  if (how === null || how === undefined) {
+    throw new PacketError(`TOUCHED of kind ${payload.readUInt8(0)}`);
+  }
+  const name = payload.toString('utf8', 8, 24).split('\0', 1)[0] ?? '';
+  const process = name.replaceAll(/[^\x20-\x7e]/g, '?');
+  return { id: cookie, how, pid: payload.readUInt32LE(4), process };
 }
 
 /** 0 or a negative errno. */

@@ -12,10 +12,12 @@ export const PacketType = {
   LIST: 32,
   DROP: 33,
   INFO: 34,
+  WATCH: 35,
   ENTRY: 64,
   GONE: 65,
   LIST_END: 66,
   REFUSED: 67,
+  TOUCHED: 68,
 } as const;
 
 export interface Packet {

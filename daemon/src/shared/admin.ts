@@ -96,6 +96,8 @@ export interface InfoView {
     limit: number;
     refused: number;
     protocolErrors: number;
+    /** What tells it of local access to files. */
+    localAccess: 'none' | 'fanotify' | 'inotify';
   } | null;
   /** smbd children that said hello and are alive. */
   smbds: number;

@@ -47,6 +47,9 @@ export const appInstance = map({
   version: nullable(map({ high: uint64, low: uint64 })),
 });
 export type AppInstance = Decoded<typeof appInstance>;
+/** What a local process that comes for the file does to a handle that is away. */
+export const LOCAL_ACCESS = ['yield', 'keep'] as const;
+export type LocalAccess = (typeof LOCAL_ACCESS)[number];
 
 export const handleRecord = map({
   cookie: bin16,
@@ -78,6 +81,8 @@ export const handleRecord = map({
   dev: uint64,
   ino: uint64,
   recordsEpoch: withDefault(bin16, NO_EPOCH),
+  /** null: of a module that did not say. */
+  localAccess: withDefault(nullable(oneOf(LOCAL_ACCESS)), null),
   appInstance: optional(appInstance),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

@@ -78,6 +78,12 @@ static uint32_t file_list(uint64_t dev, uint64_t ino)
 	return keeper_index_slots(dev, ino).first % TABLE_FILE_LISTS;
 }
 
+const struct link *table_file_list(const struct table *table, uint64_t dev,
+				   uint64_t ino)
+{
+	return &table->files[file_list(dev, ino)];
+}
+
 static void leave_file(struct table *table, struct kept *kept)
 {
 	if (link_alone(&kept->in_file)) {
@@ -245,7 +251,7 @@ void table_release(struct table *table, struct kept *kept,
 uint32_t table_query(const struct table *table, uint64_t dev, uint64_t ino,
 		     uint8_t (*cookies)[KEEPER_COOKIE_SIZE], uint32_t room)
 {
-	const struct link *list = &table->files[file_list(dev, ino)];
+	const struct link *list = table_file_list(table, dev, ino);
 	const struct link *link = NULL;
 	uint32_t found = 0;
 

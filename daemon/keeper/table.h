@@ -98,6 +98,13 @@ void table_release(struct table *table, struct kept *kept,
 void table_park_abandoned(struct table *table, struct kept *kept);
 
 /*
+ * Those that are parked or orphaned (`in_file`) of a file, and of others that
+ * share its list.
+ */
+const struct link *table_file_list(const struct table *table, uint64_t dev,
+				   uint64_t ino);
+
+/*
  * The cookies of the parked and orphaned descriptors of a file, at most
  * `room`; returns how many.
  */

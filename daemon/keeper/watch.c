@@ -263,8 +263,8 @@ static int mark(const struct kept *kept, struct watched **made)
 
 static struct watched *watched_already(const struct kept *kept)
 {
-	const struct link *others = &keeper->table.files[
-		keeper_index_slot(kept->dev, kept->ino)];
+	const struct link *others =
+		table_file_list(&keeper->table, kept->dev, kept->ino);
 	const struct link *link = NULL;
 
 	for (link = others->next; link != others; link = link->next) {

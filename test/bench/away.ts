@@ -26,8 +26,8 @@ async function openMany(samba: DevSamba, from: number): Promise<() => Promise<vo
 }
 
 export function countAway(samba: DevSamba): number {
-  const { handles } = samba.stats() as { handles: { disconnected?: number } };
-  return handles.disconnected ?? 0;
+  const { handles } = samba.stats() as { handles: { state: { disconnected?: number } } };
+  return handles.state.disconnected ?? 0;
 }
 
 export async function sendAway(samba: DevSamba): Promise<void> {

@@ -63,7 +63,8 @@ export async function open(client: SoakClient, plainShare: string): Promise<void
   for (const opponent of opponents.filter((h) => model.isInForce(h))) {
     client.error(`${name(handle)} was opened against the share mode of ${name(opponent)}`);
   }
-  client.checkLevel(handle, strangers);
+  // a forgotten handle may have left its lease behind (docs/limits.md)
+  if (orphans.length === 0) client.checkLevel(handle, strangers);
   if (wanted.resilientMs !== 0 && !client.isLeaving) await makeResilient(client, wanted);
   if (handle.state === 'connected') handle.isBusy = false;
 }

@@ -125,6 +125,7 @@ function record(cookie: string, changes: Partial<HandleRecord> = {}): HandleReco
     localAccess: null,
     ino: BigInt(`0x${cookie.slice(0, 4)}`),
     recordsEpoch: '0'.repeat(32),
+    knownAs: null,
     appInstance: null,
     ...changes,
   };

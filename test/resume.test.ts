@@ -18,7 +18,7 @@ import {
 import { basename } from 'node:path';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS, sameDescription } from './lib/dev-samba.js';
-import { hold, isDurable, type Kind, newName, optionsOf } from './lib/scenario.js';
+import { drop, hold, isDurable, type Kind, newName, optionsOf, resume } from './lib/scenario.js';
 import { Dialect, LeaseState, newGuid, type Open } from './lib/smb2/index.js';
 
 const samba = await DevSamba.up();
@@ -121,6 +121,20 @@ test('after a rename the handle reports the new name', async () => {
   const { open } = await back();
   assert.match((await open.info.all().ok()).name, /\.new$/);
   await open.close().ok();
+});
+
+test('a client that was not told of a rename comes back twice, by the old name', async () => {
+  const options = optionsOf(DURABLE_KINDS['v2, lease v2']);
+  let held = await hold(samba, 'durable', options);
+  await drop(samba, held);
+  renameSync(held.path, `${held.path}.new`);
+  for (let time = 0; time < 2; time++) {
+    held = await resume(samba, held);
+    await held.client.drop();
+    await samba.disconnected(`${held.name}.new`);
+  }
+  held = await resume(samba, held);
+  await held.open.close().ok();
 });
 
 for (const [label, dialect] of Object.entries(Dialect)) {

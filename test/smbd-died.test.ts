@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** smbd children are killed, and all of smbd is: clients get their handles back. */
 import { strict as assert } from 'node:assert';
+import { renameSync } from 'node:fs';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS } from './lib/dev-samba.js';
 import { type Held, hold, isKeptDescription, newName, optionsOf, resume } from './lib/scenario.js';
@@ -130,6 +131,19 @@ for (const [death, die] of Object.entries(deaths)) {
     await open.unlock(RANGE).ok();
     assert.equal(await open.unlock(RANGE).code(), 'RANGE_NOT_LOCKED');
     await open.close().ok();
+    await samba.nothingLeft();
+  });
+
+  test(`a client that was not told of a rename comes back when ${death}`, async () => {
+    const held = await hold(samba, 'durable');
+    await held.client.drop();
+    await samba.disconnected(held.name);
+    renameSync(held.path, `${held.path}.new`);
+    const [back, pid] = await childOf(() => resume(samba, held));
+    await die(pid, back.client);
+    const again = await resume(samba, back);
+    assert.ok(isKeptDescription(samba, `${held.path}.new`));
+    await again.open.close().ok();
     await samba.nothingLeft();
   });
 

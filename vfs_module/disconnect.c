@@ -51,6 +51,7 @@ static NTSTATUS disconnect_durable(struct vfs_handle_struct *vfs,
 		}
 		return status;
 	}
+	handle_put_known_name(h, mem_ctx, new_stock);
 	if (!records_disconnect(lck, fsp,
 				fsp->op->global->open_persistent_id,
 				h->cookie.disconnects)) {
@@ -136,6 +137,7 @@ static NTSTATUS disconnect_protected(struct vfs_handle_struct *vfs,
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
+	handle_put_known_name(h, mem_ctx, new_stock);
 	fault_point("protect.before-records");
 	if (!records_protect(lck, fsp, fsp->op->global->open_persistent_id,
 			     surrogate, &h->cookie.surrogate)) {

@@ -4,6 +4,7 @@
 #include "descriptors.h"
 #include "fault.h"
 #include "handle.h"
+#include "open_name.h"
 #include "local_access.h"
 #include "persistd.h"
 #include "records.h"
@@ -61,11 +62,36 @@ NTSTATUS handle_stock_cookie(struct vfs_handle_struct *vfs,
 	return status;
 }
 
+/* Has the client, or another through smbd, renamed it since: it knows. */
+static const char *known_name(const struct persistent_handle *h)
+{
+	const char *present = h->fsp->fsp_name->base_name;
+
+	if (h->known_as == NULL || h->renamed_to == NULL ||
+	    strcmp(present, h->renamed_to) != 0) {
+		return NULL;
+	}
+	return h->known_as;
+}
+
+void handle_put_known_name(const struct persistent_handle *h,
+			   TALLOC_CTX *mem_ctx, DATA_BLOB *stock)
+{
+	const char *name = known_name(h);
+
+	if (name != NULL && !open_name_put(mem_ctx, name, stock)) {
+		DBG_WARNING("%s: its client may be refused, who knows it as "
+			    "%s\n", fsp_str_dbg(h->fsp), name);
+	}
+}
+
 static void handle_destroy(void *data)
 {
 	struct persistent_handle *h = data;
 
 	TALLOC_FREE(h->true_name);
+	TALLOC_FREE(h->known_as);
+	TALLOC_FREE(h->renamed_to);
 	DLIST_REMOVE(handles, h);
 }
 
@@ -198,6 +224,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 		.timeout_ms = global->durable_timeout_msec,
 		.server_id = *link_self(),
 		.records_epoch = records_epoch(),
+		.known_as = known_name(h),
 		.app_instance = h->cookie.app_instance,
 	};
 	bool ok = false;
@@ -285,6 +312,8 @@ static void take_true_name(struct persistent_handle *h)
 	if (h->true_name != NULL) {
 		NTSTATUS status;
 
+		h->known_as = talloc_strdup(NULL, h->fsp->fsp_name->base_name);
+		h->renamed_to = talloc_strdup(NULL, h->true_name->base_name);
 		h->true_name->st = h->fsp->fsp_name->st;
 		status = fsp_set_smb_fname(h->fsp, h->true_name);
 		if (!NT_STATUS_IS_OK(status)) {

@@ -28,6 +28,13 @@ struct persistent_handle {
 	bool plain; /* persistd knows it though nobody keeps it */
 	const char *close_reason; /* NULL: the client closes it */
 
+	/*
+	 * The name by which the client knows the file, if somebody else gave
+	 * it the other one while the client was away. NULL: it knows its name.
+	 */
+	char *known_as;
+	char *renamed_to;
+
 	/* of the CREATE in progress, for handle_announce() */
 	uint32_t asked_timeout_ms; /* DH2Q; 0: the server may choose */
 	struct smb2_create_blobs *out_context_blobs;
@@ -61,6 +68,13 @@ void handle_remove(struct vfs_handle_struct *vfs, struct files_struct *fsp);
 NTSTATUS handle_stock_cookie(struct vfs_handle_struct *vfs,
 			     struct files_struct *fsp, TALLOC_CTX *mem_ctx,
 			     DATA_BLOB *cookie);
+
+/*
+ * Stock's cookie shall have the name that the client will ask for, which smbd
+ * compares (MS-SMB2 3.3.5.9.7 and 3.3.5.9.12).
+ */
+void handle_put_known_name(const struct persistent_handle *h,
+			   TALLOC_CTX *mem_ctx, DATA_BLOB *stock);
 
 /*
  * A promise is about to be made for this handle: true if the keeper has the

@@ -85,3 +85,27 @@ struct smb_filename *open_name_if_changed(TALLOC_CTX *mem_ctx,
 	}
 	return now;
 }
+
+bool open_name_put(TALLOC_CTX *mem_ctx, const char *name, DATA_BLOB *stock)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct vfs_default_durable_cookie c = { .magic = "" };
+	DATA_BLOB blob = data_blob_null;
+	bool ok = NDR_ERR_CODE_IS_SUCCESS(ndr_pull_struct_blob(
+		stock, frame, &c,
+		(ndr_pull_flags_fn_t)ndr_pull_vfs_default_durable_cookie));
+
+	if (ok) {
+		c.base_name = name;
+		ok = NDR_ERR_CODE_IS_SUCCESS(ndr_push_struct_blob(
+			&blob, mem_ctx, &c,
+			(ndr_push_flags_fn_t)
+				ndr_push_vfs_default_durable_cookie));
+	}
+	if (ok) {
+		data_blob_free(stock);
+		*stock = blob;
+	}
+	TALLOC_FREE(frame);
+	return ok;
+}

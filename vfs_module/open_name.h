@@ -17,4 +17,10 @@ struct smb_filename *open_name_if_changed(TALLOC_CTX *mem_ctx,
 					  const struct smb_filename *then,
 					  int fd, const struct stat *st);
 
+/*
+ * Stock's cookie with another name in it. False, and unchanged, if it is not
+ * readable.
+ */
+bool open_name_put(TALLOC_CTX *mem_ctx, const char *name, DATA_BLOB *stock);
+
 #endif

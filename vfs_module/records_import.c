@@ -314,7 +314,8 @@ static bool make_stock_cookie(struct import *im, DATA_BLOB *blob)
 		.allow_reconnect = true,
 		.id = im->id,
 		.servicepath = im->in->conn->connectpath,
-		.base_name = im->name->base_name,
+		.base_name = im->record->known_as != NULL ?
+				     im->record->known_as : im->name->base_name,
 	};
 	SMB_STRUCT_STAT st = { .st_ex_nlink = 0 };
 

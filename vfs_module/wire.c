@@ -110,7 +110,8 @@ static void pack_app_instance(msgpack_packer *pk,
 
 void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 {
-	msgpack_pack_map(pk, r->app_instance.given ? 31 : 30);
+	msgpack_pack_map(pk, 30 + (r->known_as != NULL) +
+				 r->app_instance.given);
 	pack_cookie(pk, r->cookie);
 	pack_text(pk, "kind", r->kind);
 	pack_u64(pk, "durableVersion", r->durable_version);
@@ -144,6 +145,9 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	pack_str(pk, "recordsEpoch");
 	pack_bin(pk, r->records_epoch, WIRE_GUID_SIZE);
 	pack_text(pk, "localAccess", r->local_access);
+	if (r->known_as != NULL) {
+		pack_path(pk, "knownAs", r->known_as);
+	}
 	if (r->app_instance.given) {
 		pack_app_instance(pk, &r->app_instance);
 	}

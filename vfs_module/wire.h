@@ -79,6 +79,7 @@ struct wire_record {
 	uint64_t ino;
 	const uint8_t *records_epoch;
 	const char *local_access; /* "yield" or "keep" */
+	const char *known_as; /* NULL: the client knows the file's name */
 	struct wire_app_instance app_instance;
 };
 

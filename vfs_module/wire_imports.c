@@ -142,6 +142,17 @@ static const char *local_access(struct reader *r)
 	return o != NULL ? string(r, o->via.str.ptr, o->via.str.size) : "";
 }
 
+/* The key is absent where the client knows the file's name. */
+static const char *known_as(struct reader *r)
+{
+	struct reader probe = *r;
+
+	if (field(&probe, "knownAs", MSGPACK_OBJECT_BIN) == NULL) {
+		return NULL;
+	}
+	return path(r, "knownAs");
+}
+
 /* The key is absent unless the CREATE had an AppInstanceId. */
 static struct wire_app_instance app_instance(struct reader *r)
 {
@@ -207,6 +218,7 @@ static bool read_record(const struct reader *outer, const msgpack_object *map,
 		.ino = u64(&r, "ino", UINT64_MAX),
 		.records_epoch = bin16(&r, "recordsEpoch"),
 		.local_access = local_access(&r),
+		.known_as = known_as(&r),
 		.app_instance = app_instance(&r),
 	};
 	return r.ok;

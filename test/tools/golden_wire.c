@@ -176,6 +176,13 @@ static void print_records(void)
 	r.server_id = other;
 	print_record_event("events: resumed", "resumed", &r);
 
+	r.server_id = self;
+	r.known_as = "old name.txt";
+	print_record_event("events: resumed, renamed while its client was away",
+			   "resumed", &r);
+	r.known_as = NULL;
+	r.server_id = other;
+
 	r.durable_version = 1;
 	r.create_guid = zero_guid;
 	r.lease_key = NULL;

@@ -7,7 +7,10 @@ import type { Handle } from './handle.js';
 
 export function renamed(context: Context, event: EventBody<'rename'>): void {
   const { dev, ino, isDirectory, from, to } = event;
-  for (const handle of context.table.onFile(dev, ino)) move(context, handle, to);
+  for (const handle of context.table.onFile(dev, ino)) {
+    handle.record = { ...handle.record, knownAs: null };
+    move(context, handle, to);
+  }
   if (!isDirectory) return;
   const above = `${from}/`;
   for (const handle of context.table.allLive()) {

@@ -83,6 +83,8 @@ export const handleRecord = map({
   recordsEpoch: withDefault(bin16, NO_EPOCH),
   /** null: of a module that did not say. */
   localAccess: withDefault(nullable(oneOf(LOCAL_ACCESS)), null),
+  /** The name in the share by which the client knows the file, if that is another. */
+  knownAs: optional(path),
   appInstance: optional(appInstance),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

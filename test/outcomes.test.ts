@@ -82,16 +82,6 @@ test('resilient: an open that an RH lease lets in leaves the handle resumable', 
   await comesBack(held);
 });
 
-test('durable: any open for data ends it, also one that its RH lease lets in, as on stock', async () => {
-  for (const share of ['plain', 'durable']) {
-    const held = await hold(samba, share, optionsOf(DURABLE, { state: LeaseState.RH }));
-    await held.client.drop();
-    const other = await samba.connect(share, { timeoutMs: 5_000 });
-    await (await other.open(held.name, { access: Access.READ }).ok()).close().ok();
-    await isRefused(held, share);
-  }
-});
-
 test('resilient: a client that only looks at attributes costs not even its lease', async () => {
   const held = await away(resilient(LEASE(LeaseState.RWH)));
   const other = await samba.connect('durable');

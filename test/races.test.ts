@@ -48,7 +48,7 @@ async function goes(own: Owner): Promise<void> {
 
 for (const from of ['durable', 'bare']) {
   for (const [point, locked] of pointsFor(from, CLOSING.durable)) {
-    test(`durable: a client of "${from}" comes while the owner's smbd is at ${point}`, async () => {
+    test(`durable: a client of '${from}' comes while the owner's smbd is at ${point}`, async () => {
       const own = await owner(samba, 'durable');
       const other = await samba.connect(from);
       const held = faults.hold(point);
@@ -63,7 +63,7 @@ for (const from of ['durable', 'bare']) {
   }
 
   for (const [point, locked] of pointsFor(from, CLOSING.resilient)) {
-    test(`resilient: a client of "${from}" comes while the owner's smbd is at ${point}`, async () => {
+    test(`resilient: a client of '${from}' comes while the owner's smbd is at ${point}`, async () => {
       const own = await owner(samba, 'resilient');
       const other = await samba.connect(from);
       const held = faults.hold(point);
@@ -77,7 +77,7 @@ for (const from of ['durable', 'bare']) {
       await other.drop();
     });
 
-    test(`resilient: it shares nothing with a client of "${from}" that comes at ${point}`, async () => {
+    test(`resilient: it shares nothing with a client of '${from}' that comes at ${point}`, async () => {
       const own = await owner(samba, 'resilient', { share: Share.NONE });
       const other = await samba.connect(from);
       const held = faults.hold(point);
@@ -90,7 +90,7 @@ for (const from of ['durable', 'bare']) {
   }
 
   for (const [point, phase] of pointsFor(from, RESUMING)) {
-    test(`durable: a client of "${from}" comes while the owner's resume is at ${point}`, async () => {
+    test(`durable: a client of '${from}' comes while the owner's resume is at ${point}`, async () => {
       const own = await owner(samba, 'durable');
       const other = await samba.connect(from);
       await goes(own);
@@ -114,7 +114,7 @@ for (const from of ['durable', 'bare']) {
       await other.drop();
     });
 
-    test(`resilient: a client of "${from}" comes while the owner's resume is at ${point}`, async () => {
+    test(`resilient: a client of '${from}' comes while the owner's resume is at ${point}`, async () => {
       const own = await owner(samba, 'resilient');
       const other = await samba.connect(from);
       await goes(own);
@@ -133,7 +133,7 @@ for (const from of ['durable', 'bare']) {
     });
   }
 
-  test(`a client of "${from}" has come and gone before the owner returns`, async () => {
+  test(`a client of '${from}' has come and gone before the owner returns`, async () => {
     const durable = await owner(samba, 'durable');
     const resilient = await owner(samba, 'resilient');
     const closed = await owner(samba, 'resilient', { share: Share.NONE });

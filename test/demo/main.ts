@@ -219,8 +219,8 @@ const { proofs, failed } = story;
 story.say(`\n${proofs - failed} of ${proofs} proofs hold.`);
 if (failed === 0) {
   story.say(
-    'Survived, as the same open file: the drop, the local read, the rename and the ' +
-      'SIGKILL of persistd. A restart of smbd itself is not survived in this version.',
+    'Survived, as the same open file: the drop, the local read, the rename, the SIGKILL ' +
+      'of persistd, the SIGKILL of the smbd child and the restart of smbd.',
   );
 }
 process.exitCode = failed === 0 ? 0 : 1;

@@ -226,14 +226,12 @@ export class SoakClient {
 
   /** With the connection. */
   goAway(handle: Handle, atMs = performance.now()): void {
-    const { disturbances, rules } = this.world.model;
+    const { disturbances } = this.world.model;
     handle.awayFromMs = atMs;
     if (handle.hasWritten) disturbances.end(disturbances.begin('write', handle), SETTLE_MS);
     if (handle.kind === 'volatile' && atMs !== Number.POSITIVE_INFINITY) this.over(handle);
     else handle.state = 'away';
-    if (this.#how !== 'kill') return;
-    this.changeLeaseKey(handle.file);
-    if (rules.killEndsHandles) handle.endedBy ??= 'smbd child killed';
+    if (this.#how === 'kill') this.changeLeaseKey(handle.file);
   }
 
   /** For good: some handles are closed, the others left behind. */

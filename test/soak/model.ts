@@ -24,27 +24,14 @@ const LATE_TIMES_MS = 3_000;
 /** A deadline counts from when smbd saw the drop. */
 const DEADLINE_SLACK_MS = 1_000;
 
-export interface Rules {
-  /** Whether the handles of an smbd child that is killed can be resumed. */
-  killEndsHandles: boolean;
-}
-
-/** What is the present state of the project: one place to change. */
-export const RULES: Rules = { killEndsHandles: false };
-
 export class Model {
   readonly disturbances = new Disturbances();
   readonly outages = new Outages();
-  readonly rules: Rules;
   readonly handles = new Set<Handle>();
   /** Writes that may reach the file later than their client knows, until when. */
   readonly stray = new Map<number, number>();
   readonly #own = new Map<string, OwnRecord>();
   #serial = 0;
-
-  constructor(rules: Rules = RULES) {
-    this.rules = rules;
-  }
 
   nextSerial(): number {
     this.#serial += 1;

@@ -7,7 +7,15 @@ import type { Moment } from '../daemon/src/core/handle.js';
 import type { KeeperEntry } from '../daemon/src/core/keeper-view.js';
 import type { HandleRecord } from '../daemon/src/wire/records.js';
 import type { ImportBody, SmbdEvent } from '../daemon/src/wire/smbd.js';
-import { cookie, EPOCH, keeperEntry, record, server, stat } from './fixtures/handle.js';
+import {
+  CLIENT_GUID,
+  cookie,
+  EPOCH,
+  keeperEntry,
+  record,
+  server,
+  stat,
+} from './fixtures/handle.js';
 
 const NEW_EPOCH = 'dd'.repeat(16);
 const RWH = 7;
@@ -49,6 +57,7 @@ class Bench {
     return this.core.import(this.now, {
       serverId: server(9),
       recordsEpoch: EPOCH,
+      clientGuid: '77'.repeat(16),
       share: 'data',
       dev: 0n,
       ino: 0n,
@@ -60,17 +69,72 @@ class Bench {
     return this.import(changes).handles.map(({ record: { cookie: id } }) => id);
   }
 
+  claim(id: string): void {
+    const serverId = server(2);
+    const { clientGuid, share } = record();
+    const question = { cookie: id, serverId, share, clientGuid, stat: stat() };
+    this.core.claim(this.now, { ...question, now: this.now.monotonicNs, ticket: 1 });
+  }
+
   state(id: string): string | undefined {
     const { table } = this.core;
     return (table.live(id) ?? table.ended(id))?.state.name;
   }
 }
 
-test('what is connected or was disconnected in order needs no import', () => {
+test('what is connected needs no import, what has gone is looked at once', () => {
   const bench = new Bench();
   bench.hold(1);
-  bench.disconnect(bench.hold(2));
+  const id = bench.hold(2);
+  bench.disconnect(id);
+  assert.equal(bench.imported(), [id]);
+  bench.events({ type: 'imported', body: { cookie: id, recordsEpoch: EPOCH } });
   assert.equal(bench.imported(), []);
+});
+
+test('its own client looks at what it comes back to, once for each smbd child', () => {
+  const bench = new Bench();
+  const id = bench.hold(1);
+  bench.disconnect(id);
+  const body = { cookie: id, recordsEpoch: EPOCH };
+  bench.events({ type: 'imported', body });
+  assert.equal(bench.imported(), []);
+  assert.equal(bench.imported({ clientGuid: CLIENT_GUID }), [id]);
+  assert.equal(bench.imported({ clientGuid: CLIENT_GUID, serverId: server(1) }), []);
+});
+
+test('one whose claimant died is imported, and may be claimed again', () => {
+  const bench = new Bench();
+  const id = bench.hold(1);
+  bench.disconnect(id);
+  bench.claim(id);
+  assert.is(bench.state(id), 'claimed');
+  assert.equal(bench.imported(), [id]);
+  bench.events({ type: 'imported', body: { cookie: id, recordsEpoch: EPOCH } });
+  assert.is(bench.state(id), 'disconnected');
+});
+
+test('one with more locks than fit into a message ends, and hinders no other', () => {
+  const bench = new Bench();
+  const [many, few] = [bench.hold(1), bench.hold(2)];
+  const locks = Array.from({ length: 8193 }, (_, start) => ({
+    type: 'lock' as const,
+    body: { cookie: many, start: BigInt(start), count: 1n, exclusive: true },
+  }));
+  bench.events(...locks);
+  for (const id of [many, few]) bench.keeper(id, 'orphaned');
+  assert.equal(bench.imported(), [few]);
+  assert.is(bench.state(many), 'failed');
+});
+
+test('a batch oplock beside another open is one no more', () => {
+  const bench = new Bench();
+  const oplock = { leaseKey: null, oplock: 0x09, leaseState: 0 };
+  const alone = bench.hold(1, { ...oplock, ino: 5n });
+  const [one, two] = [bench.hold(2, oplock), bench.hold(3, { ...oplock, kind: 'resilient' })];
+  for (const id of [alone, one, two]) bench.keeper(id, 'orphaned');
+  const levels = bench.import().handles.map(({ record: { oplock: level } }) => level);
+  assert.equal(levels, [0x09, 0x01, 0x01]);
 });
 
 test('an orphan is imported once, by share or by file', () => {

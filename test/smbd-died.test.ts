@@ -4,7 +4,15 @@ import { strict as assert } from 'node:assert';
 import { renameSync } from 'node:fs';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS } from './lib/dev-samba.js';
-import { type Held, hold, isKeptDescription, newName, optionsOf, resume } from './lib/scenario.js';
+import {
+  childOf,
+  type Held,
+  hold,
+  isKeptDescription,
+  newName,
+  optionsOf,
+  resume,
+} from './lib/scenario.js';
 import {
   Access,
   LeaseState,
@@ -18,15 +26,6 @@ import {
 const samba = await DevSamba.up();
 const test = suite('smbd-died');
 const RANGE = { offset: 0, length: 10 };
-
-/** The smbd child that serves the one client that connects meanwhile. */
-async function childOf<T>(connecting: () => Promise<T>): Promise<[T, number]> {
-  const before = new Set(samba.status().clientPids);
-  const result = await connecting();
-  const pids = samba.status().clientPids.filter((pid) => !before.has(pid));
-  assert.equal(pids.length, 1, `children: ${pids}`);
-  return [result, pids[0] as number];
-}
 
 async function killChild(pid: number, client: Smb2Client): Promise<void> {
   process.kill(pid, 'SIGKILL');
@@ -58,7 +57,7 @@ async function resilient(share: string, name: string, options: OpenOptions): Pro
 
 for (const [death, die] of Object.entries(deaths)) {
   test(`stock loses the handle when ${death}`, async () => {
-    const [held, pid] = await childOf(() => hold(samba, 'plain'));
+    const [held, pid] = await childOf(samba, () => hold(samba, 'plain'));
     await die(pid, held.client);
     const back = await samba.back(held.client, 'plain');
     assert.equal(await back.reconnect(held.open).code(), 'OBJECT_NAME_NOT_FOUND');
@@ -67,7 +66,7 @@ for (const [death, die] of Object.entries(deaths)) {
   for (const share of ['durable', 'posix']) {
     for (const [name, kind] of Object.entries(DURABLE_KINDS)) {
       test(`${share}: a ${name} handle and its locks come back when ${death}`, async () => {
-        const [held, pid] = await childOf(() => hold(samba, share, optionsOf(kind)));
+        const [held, pid] = await childOf(samba, () => hold(samba, share, optionsOf(kind)));
         await held.open.write(0, 'still here').ok();
         await held.open.lock(RANGE).ok();
         await held.open.lock({ offset: 20, length: 0 }, { shared: true }).ok();
@@ -91,7 +90,7 @@ for (const [death, die] of Object.entries(deaths)) {
 
     test(`${share}: a resilient handle is in force before anybody opens, when ${death}`, async () => {
       const name = newName();
-      const [held, pid] = await childOf(() =>
+      const [held, pid] = await childOf(samba, () =>
         resilient(share, name, {
           share: Share.READ,
           lease: { key: newGuid(), state: LeaseState.RWH },
@@ -117,7 +116,7 @@ for (const [death, die] of Object.entries(deaths)) {
 
   test(`a LOCK that was answered is not done again when ${death}`, async () => {
     const name = newName();
-    const [held, pid] = await childOf(() => resilient('durable', name, {}));
+    const [held, pid] = await childOf(samba, () => resilient('durable', name, {}));
     const locked = { index: 1, number: 3 };
     const unlocked = { index: 2, number: 5 };
     await held.open.lock({ offset: 50, length: 1 }).ok();
@@ -139,7 +138,7 @@ for (const [death, die] of Object.entries(deaths)) {
     await held.client.drop();
     await samba.disconnected(held.name);
     renameSync(held.path, `${held.path}.new`);
-    const [back, pid] = await childOf(() => resume(samba, held));
+    const [back, pid] = await childOf(samba, () => resume(samba, held));
     await die(pid, back.client);
     const again = await resume(samba, back);
     assert.ok(isKeptDescription(samba, `${held.path}.new`));
@@ -150,7 +149,7 @@ for (const [death, die] of Object.entries(deaths)) {
   test(`two handles of a client on one file come back when ${death}`, async () => {
     const lease = { key: newGuid(), state: LeaseState.RWH };
     const wish = (): OpenOptions => ({ lease, durable: { version: 2, createGuid: newGuid() } });
-    const [held, pid] = await childOf(() => hold(samba, 'durable', wish()));
+    const [held, pid] = await childOf(samba, () => hold(samba, 'durable', wish()));
     const second = await held.client.open(held.name, wish()).ok();
     await held.open.lock(RANGE).ok();
     await second.lock({ offset: 30, length: 5 }).ok();
@@ -174,7 +173,7 @@ for (const [death, die] of Object.entries(deaths)) {
 test('a sibling that has the file open keeps its own, and the other comes back', async () => {
   const kind = DURABLE_KINDS['v2, lease v2'];
   const options = { ...optionsOf(kind, { state: LeaseState.RH }), share: Share.ALL };
-  const [held, pid] = await childOf(() => hold(samba, 'durable', options));
+  const [held, pid] = await childOf(samba, () => hold(samba, 'durable', options));
   const sibling = await samba.connect('durable');
   const open = await sibling.open(held.name, { share: Share.ALL, access: Access.READ_DATA }).ok();
   await killChild(pid, held.client);
@@ -190,7 +189,7 @@ test('a sibling that has the file open keeps its own, and the other comes back',
 });
 
 test('a break that the dead child had sent on ends with it, and so does the wait for it', async () => {
-  const [held, pid] = await childOf(() => hold(samba, 'durable'));
+  const [held, pid] = await childOf(samba, () => hold(samba, 'durable'));
   const broken = new Promise<void>((resolve) => held.client.on('leaseBreak', () => resolve()));
   const sibling = await samba.connect('durable');
   const opening = sibling.open(held.name).ok();
@@ -203,7 +202,7 @@ test('a break that the dead child had sent on ends with it, and so does the wait
 test('a sibling with a connection of before is refused what a resilient handle forbids', async () => {
   const name = newName();
   const sibling = await samba.connect('durable');
-  const [held, pid] = await childOf(() =>
+  const [held, pid] = await childOf(samba, () =>
     resilient('durable', name, { share: 0, oplock: Oplock.BATCH }),
   );
   await killChild(pid, held.client);
@@ -216,7 +215,7 @@ test('a sibling with a connection of before is refused what a resilient handle f
 });
 
 test("another client that conflicts gets a durable handle's file, and the owner is told", async () => {
-  const [held, pid] = await childOf(() => hold(samba, 'durable'));
+  const [held, pid] = await childOf(samba, () => hold(samba, 'durable'));
   const sibling = await samba.connect('durable');
   await killChild(pid, held.client);
   const open = await sibling.open(held.name).ok();

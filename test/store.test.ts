@@ -50,6 +50,7 @@ function handle(state: State, id = ID): Handle {
     lastRefused: '192.0.2.9 (SHARING_VIOLATION) at 2025-11-21T09:00:00.000Z',
     resumes: 3,
     importedIn: 'ee'.repeat(16),
+    importedBy: null,
   };
 }
 

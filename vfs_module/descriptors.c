@@ -13,7 +13,8 @@
 #define DBGC_CLASS DBGC_VFS
 
 #define KEEPER_RETRY_NS CLOCK_NS_PER_S
-#define DIED_RETRY_MS 100
+#define DIED_RETRY_MS 1000
+#define DIED_SPREAD_MS 50
 #define KEEPER_SEND_BUFFER (1024 * 1024)
 
 static struct keeper_channel {
@@ -344,7 +345,8 @@ static void handle_unasked(const struct packet *p, int fd)
 		keeper.callbacks->refused(p->header.cookie, status);
 	}
 	if (p->header.type == KEEPER_DIED) {
-		schedule_died(0);
+		/* one of the many that hear it shall be the first */
+		schedule_died(getpid() % DIED_SPREAD_MS);
 	}
 }
 

@@ -68,12 +68,19 @@ static NTSTATUS disconnect_durable(struct vfs_handle_struct *vfs,
 	return NT_STATUS_OK;
 }
 
-/* The last write time as stock's disconnect sets it. */
-static void settle_write_time(struct files_struct *fsp,
-			      struct share_mode_lock *lck)
+/*
+ * The last write time as stock's disconnect sets it; before the keeper looks at
+ * the file, so that it is not taken for another's change.
+ */
+static bool settle_write_time(struct files_struct *fsp)
 {
+	struct share_mode_lock *lck =
+		get_existing_share_mode_lock(talloc_tos(), fsp->file_id);
 	struct smb_file_time ft;
 
+	if (lck == NULL) {
+		return false;
+	}
 	init_smb_file_time(&ft);
 	if (fsp->fsp_flags.write_time_forced) {
 		ft.mtime = nt_time_to_full_timespec(
@@ -88,6 +95,8 @@ static void settle_write_time(struct files_struct *fsp,
 		round_timespec(fsp->conn->ts_res, &ft.mtime);
 		(void)file_ntimes(fsp->conn, fsp, &ft);
 	}
+	TALLOC_FREE(lck);
+	return true;
 }
 
 static bool may_be_protected(const struct files_struct *fsp)
@@ -128,7 +137,6 @@ static NTSTATUS disconnect_protected(struct vfs_handle_struct *vfs,
 	struct files_struct *fsp = h->fsp;
 	NTSTATUS status;
 
-	settle_write_time(fsp, lck);
 	status = vfs_stat_fsp(fsp);
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
@@ -193,12 +201,13 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 	NTSTATUS status = NT_STATUS_NOT_SUPPORTED;
 
 	fault_point("disconnect.begin");
-	if (protect && (!may_be_protected(h->fsp) ||
-			!surrogate_for(h, &surrogate))) {
-		return status;
-	}
 	if (h->fsp->update_write_time_event != NULL) {
 		fsp_flush_write_time_update(h->fsp);
+	}
+	if (protect && (!may_be_protected(h->fsp) ||
+			!settle_write_time(h->fsp) ||
+			!surrogate_for(h, &surrogate))) {
+		return status;
 	}
 	lck = get_existing_share_mode_lock(talloc_tos(), h->fsp->file_id);
 	if (lck == NULL) {

@@ -32,6 +32,18 @@ static void tell(const struct wire_record *record, const char *failure)
 	link_queue(record->cookie, &event);
 }
 
+/* By a living smbd child, which tells of it itself. */
+static bool is_held(const struct wire_record *record)
+{
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct smbXsrv_open_global0 *global = NULL;
+	bool alive = records_open_read(frame, record->persistent_id,
+				       &global) == RECORDS_OPEN_ALIVE;
+
+	TALLOC_FREE(frame);
+	return alive;
+}
+
 /* False: it does not answer. */
 static bool ask_keeper(const struct wire_import *handle, uint64_t deadline_ns,
 		       struct records_import *in, const char **failure)
@@ -84,6 +96,9 @@ static bool import_one(struct connection_struct *conn,
 	enum records_import_result result = RECORDS_IMPORT_FAILED;
 	const char *failure = NULL;
 
+	if (is_held(&handle->record)) {
+		return true;
+	}
 	if (!ask_keeper(handle, deadline_ns, &in, &failure)) {
 		return false;
 	}
@@ -110,14 +125,16 @@ static enum imported import_some(struct connection_struct *conn,
 {
 	uint64_t seq = link_next_seq();
 	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+	struct GUID_ndr_buf guid = { .buf = { 0 } };
 	msgpack_sbuffer question = { 0 };
 	enum imported result = IMPORTED_NOTHING;
 	size_t done = 0;
 	size_t i = 0;
 
 	msgpack_sbuffer_init(&question);
-	wire_pack_import(&question, seq, link_self(), records_epoch(), share,
-			 dev, ino);
+	GUID_to_ndr_buf(&conn->sconn->client->global->client_guid, &guid);
+	wire_pack_import(&question, seq, link_self(), records_epoch(),
+			 guid.buf, share, dev, ino);
 	if (link_ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS,
 		     &reply)) {
 		for (i = 0; i < reply.imports->count; i++) {
@@ -148,35 +165,36 @@ static bool import_all(struct connection_struct *conn, const char *share,
 	return result == IMPORTED_ALL;
 }
 
+/* Whether handles of a share are away that smbd may know nothing of. */
 static bool is_incomplete(const char *share)
 {
-	if (descriptors_any_orphaned()) {
-		return true;
-	}
-	if (records_are_complete(share)) {
-		return false;
-	}
-	if (descriptors_any_away()) {
-		return true;
-	}
-	/* the databases are new, and so will be all that comes into them */
-	records_set_complete(share);
-	return false;
+	return descriptors_any_orphaned() ||
+	       (descriptors_any_away() && !records_are_complete(share));
 }
 
-static bool import_within(struct connection_struct *conn, uint64_t budget_ns)
+static bool import_within(struct connection_struct *conn, uint64_t patient_ns)
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
-	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
+	uint64_t now_ns = clock_monotonic_ns();
 	TALLOC_CTX *frame = talloc_stackframe();
 	char *share = lp_servicename(frame, lp_sub, SNUM(conn));
 	bool done = true;
 
 	/* without the keeper there is nothing to import */
-	if (share != NULL && descriptors_ready() && is_incomplete(share)) {
-		done = import_all(conn, share, deadline_ns);
+	if (share == NULL || !descriptors_ready()) {
+		goto out;
 	}
+	if (is_incomplete(share)) {
+		done = import_all(conn, share, now_ns + patient_ns);
+	} else if (descriptors_any_away()) {
+		/* of one that has just gone: did its smbd child get that far? */
+		(void)import_all(conn, share, now_ns + IMPORT_ANSWER_NS);
+	} else {
+		/* all that comes into smbd's databases now is known to it */
+		records_set_complete(share);
+	}
+out:
 	TALLOC_FREE(frame);
 	return done;
 }
@@ -192,7 +210,7 @@ void import_at_connect(struct connection_struct *conn)
 
 bool import_of_sibling(struct connection_struct *conn)
 {
-	return import_within(conn, IMPORT_ANSWER_NS);
+	return !link_is_lost() && import_within(conn, IMPORT_ANSWER_NS);
 }
 
 void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)

@@ -472,6 +472,11 @@ static bool before_question(uint64_t deadline_ns)
 	return true;
 }
 
+bool link_is_lost(void)
+{
+	return persistd.lost;
+}
+
 uint64_t link_next_seq(void)
 {
 	return ++persistd.seq;

@@ -65,4 +65,7 @@ bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
 
 uint64_t link_next_seq(void);
 
+/* Whether persistd has not answered of late. */
+bool link_is_lost(void);
+
 #endif

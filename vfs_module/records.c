@@ -220,7 +220,9 @@ bool records_move_entry(struct share_mode_lock *lck,
 	    server_id_equal(&e->pid, &pid)) {
 		return true;
 	}
-	if (!records_add_entry(lck, e, pid, mid, share_file_id)) {
+	/* one that died between the two steps has left both */
+	if (!records_find_entry(lck, pid, share_file_id, NULL) &&
+	    !records_add_entry(lck, e, pid, mid, share_file_id)) {
 		return false;
 	}
 	fault_point("entry.before-delete");

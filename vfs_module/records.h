@@ -76,6 +76,10 @@ bool records_restore_away(struct share_mode_lock *lck,
 			  const struct file_id *id,
 			  const struct records_away *away);
 
+/* Whether the living opens of a file leave room for one like e. */
+bool records_has_room(struct share_mode_lock *lck, const struct file_id *id,
+		      const struct share_mode_entry *e);
+
 /* Whether the share modes of two opens forbid one of them (MS-FSA 2.1.5.1.2). */
 bool records_share_conflict(const struct share_mode_entry *e,
 			    uint32_t access_mask, uint32_t share_access);

@@ -100,7 +100,8 @@ static bool room_fn(struct share_mode_entry *other, bool *modified,
 		state->is_there = true;
 		return true;
 	}
-	if (server_id_is_disconnected(&other->pid)) {
+	if (server_id_is_disconnected(&other->pid) ||
+	    share_entry_stale_pid(other)) {
 		return false;
 	}
 	if (other->op_type == LEASE_OPLOCK) {
@@ -113,6 +114,15 @@ static bool room_fn(struct share_mode_entry *other, bool *modified,
 	state->conflict |= records_share_conflict(
 		state->e, other->access_mask, other->share_access);
 	return false;
+}
+
+bool records_has_room(struct share_mode_lock *lck, const struct file_id *id,
+		      const struct share_mode_entry *e)
+{
+	struct room_state state = { .id = id, .e = e };
+
+	return share_mode_forall_entries(lck, room_fn, &state) &&
+	       !state.conflict;
 }
 
 /* smbd deletes an entry that is in its way, but not the lease. */

@@ -85,7 +85,7 @@ void records_set_complete(const char *share)
 	struct db_context *db = epoch_db();
 	char *key = complete_key(talloc_tos(), share);
 
-	if (db != NULL && key != NULL) {
+	if (db != NULL && key != NULL && !records_are_complete(share)) {
 		(void)dbwrap_store(db, string_tdb_data(key),
 				   make_tdb_data(&yes, sizeof(yes)),
 				   TDB_REPLACE);

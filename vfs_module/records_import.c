@@ -20,12 +20,12 @@ struct import {
 	struct persistent_cookie cookie;
 };
 
-static const char *name_in_share(const struct connection_struct *conn,
-				 const char *path)
+/* The importer's own may be another one: `path = /srv/%U`. */
+static const char *name_in_share(const char *connect_path, const char *path)
 {
-	size_t len = strlen(conn->connectpath);
+	size_t len = strlen(connect_path);
 
-	if (strncmp(path, conn->connectpath, len) == 0 && path[len] == '/') {
+	if (strncmp(path, connect_path, len) == 0 && path[len] == '/') {
 		return path + len + 1;
 	}
 	return path; /* it has been moved out of the share */
@@ -37,7 +37,7 @@ static bool lock_file(struct import *im)
 	struct timespec mtime = im->in->st.st_mtim;
 
 	im->lck = get_share_mode_lock(im->mem_ctx, im->id,
-				      im->in->conn->connectpath, im->name,
+				      im->record->connect_path, im->name,
 				      &mtime);
 	return im->lck != NULL;
 }
@@ -84,7 +84,7 @@ static struct share_mode_entry entry_from_record(struct import *im)
 		.uid = r->uid,
 	};
 	char *path = talloc_asprintf(im->mem_ctx, "%s/%s",
-				     im->in->conn->connectpath,
+				     im->record->connect_path,
 				     im->name->base_name);
 
 	if (path != NULL) {
@@ -107,43 +107,19 @@ static struct server_id owner_then(const struct wire_record *record)
 	};
 }
 
-struct conflict_state {
-	const struct share_mode_entry *mine;
-	uint32_t lease_state;
-	bool found;
-};
-
 /*
  * What somebody opened after smbd had forgotten this open: would he have been
  * let in, and if so, without a break below handle caching?
  */
-static bool conflict_fn(struct share_mode_entry *e, bool *modified,
-			void *private_data)
-{
-	struct conflict_state *state = private_data;
-	const struct share_mode_entry *mine = state->mine;
-
-	if (server_id_is_disconnected(&e->pid) ||
-	    is_oplock_stat_open(e->access_mask) || !serverid_exists(&e->pid)) {
-		return false;
-	}
-	state->found = records_share_conflict(mine, e->access_mask,
-					      e->share_access) ||
-		       EXCLUSIVE_OPLOCK_TYPE(mine->op_type) ||
-		       (mine->op_type == LEASE_OPLOCK &&
-			(state->lease_state & SMB2_LEASE_WRITE) != 0);
-	return state->found;
-}
-
 static bool in_conflict(struct import *im, const struct share_mode_entry *e)
 {
-	struct conflict_state state = {
-		.mine = e,
-		.lease_state = im->record->lease_state,
-	};
+	const bool caches_writes =
+		EXCLUSIVE_OPLOCK_TYPE(e->op_type) ||
+		(e->op_type == LEASE_OPLOCK &&
+		 (im->record->lease_state & SMB2_LEASE_WRITE) != 0);
 
-	return !share_mode_forall_entries(im->lck, conflict_fn, &state) ||
-	       state.found;
+	return !records_has_room(im->lck, &im->id, e) ||
+	       (caches_writes && records_has_others(im->lck, e));
 }
 
 static bool restore_lease(struct import *im, const struct share_mode_entry *e)
@@ -167,7 +143,7 @@ static bool restore_lease(struct import *im, const struct share_mode_entry *e)
 		status = leases_db_add(&e->client_guid, &e->lease_key, &im->id,
 				       r->lease_state, r->lease_version,
 				       r->lease_epoch,
-				       im->in->conn->connectpath,
+				       im->record->connect_path,
 				       im->name->base_name,
 				       im->name->stream_name);
 	}
@@ -313,7 +289,7 @@ static bool make_stock_cookie(struct import *im, DATA_BLOB *blob)
 	struct vfs_default_durable_cookie c = {
 		.allow_reconnect = true,
 		.id = im->id,
-		.servicepath = im->in->conn->connectpath,
+		.servicepath = im->record->connect_path,
 		.base_name = im->record->known_as != NULL ?
 				     im->record->known_as : im->name->base_name,
 	};
@@ -391,6 +367,15 @@ static bool put_open(struct import *im)
 	return records_open_write(g);
 }
 
+/* An smbd child may have died in the middle of its resume. */
+static bool find_half_back(struct import *im, struct share_mode_entry *e)
+{
+	return im->owner == RECORDS_OPEN_DEAD &&
+	       records_find_entry(
+		       im->lck, im->global->server_id,
+		       records_resumed_file_id(im->record->persistent_id), e);
+}
+
 /* Its smbd child may have died in the middle of a disconnect. */
 static bool find_half_gone(struct import *im, struct share_mode_entry *e)
 {
@@ -420,7 +405,8 @@ static bool find_entry(struct import *im, struct share_mode_entry *e)
 		return records_find_away(im->lck, im->record->persistent_id,
 					 &im->cookie, e);
 	}
-	return records_find_entry(im->lck, owner_then(im->record),
+	return find_half_back(im, e) ||
+	       records_find_entry(im->lck, owner_then(im->record),
 				  im->record->share_file_id, e) ||
 	       find_half_gone(im, e);
 }
@@ -491,7 +477,8 @@ enum records_import_result records_import(const struct records_import *in)
 	init_stat_ex_from_stat(&st, &in->st, false);
 	im.id = vfs_file_id_from_sbuf(in->conn, &st);
 	im.name = synthetic_smb_fname(
-		im.mem_ctx, name_in_share(in->conn, im.record->path), NULL,
+		im.mem_ctx,
+		name_in_share(im.record->connect_path, im.record->path), NULL,
 		NULL, 0, 0);
 	if (im.name != NULL && lock_file(&im)) {
 		result = import_locked(&im);

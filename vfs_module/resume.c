@@ -245,9 +245,14 @@ static const char *rebind(const struct resume_request *req,
 		e.client_guid = op->global->client_guid;
 		level_lost |= records_has_others(lck, &from);
 		reason = restore_level(req, lck, fsp, level_lost, &e);
-	} else if (level_lost &&
-		   !records_lose_level(lck, &fsp->file_id, &e)) {
-		reason = "records";
+	} else {
+		/* what broke it may have been told to nobody */
+		level_lost |= EXCLUSIVE_OPLOCK_TYPE(e.op_type) &&
+			      records_has_others(lck, &from);
+		if (level_lost &&
+		    !records_lose_level(lck, &fsp->file_id, &e)) {
+			reason = "records";
+		}
 	}
 	if (reason != NULL) {
 		goto out;

@@ -412,16 +412,18 @@ void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 
 void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
 		      const struct wire_server_id *id,
-		      const uint8_t *records_epoch, const char *share,
-		      uint64_t dev, uint64_t ino)
+		      const uint8_t *records_epoch, const uint8_t *client_guid,
+		      const char *share, uint64_t dev, uint64_t ino)
 {
 	msgpack_packer pk = { 0 };
 
 	message_begin(&pk, out, "import", seq);
-	msgpack_pack_map(&pk, 5);
+	msgpack_pack_map(&pk, 6);
 	pack_server_id(&pk, id);
 	pack_str(&pk, "recordsEpoch");
 	pack_bin(&pk, records_epoch, WIRE_GUID_SIZE);
+	pack_str(&pk, "clientGuid");
+	pack_bin(&pk, client_guid, WIRE_GUID_SIZE);
 	pack_str(&pk, "share");
 	if (share != NULL) {
 		pack_str(&pk, share);

@@ -189,8 +189,8 @@ void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 /* share: whose handles; NULL: those of the file */
 void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
 		      const struct wire_server_id *id,
-		      const uint8_t *records_epoch, const char *share,
-		      uint64_t dev, uint64_t ino);
+		      const uint8_t *records_epoch, const uint8_t *client_guid,
+		      const char *share, uint64_t dev, uint64_t ino);
 /* What a CREATE with an AppInstanceId asks for. */
 struct wire_takeover {
 	const char *client_address;

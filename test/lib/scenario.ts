@@ -86,3 +86,15 @@ export function isKeptDescription(samba: DevSamba, path: string): boolean {
   const { clientPids, pids } = samba.status();
   return clientPids.some((pid) => sameDescription(pid, pids.keeper ?? 0, dev, ino));
 }
+
+/** What the one client that connects meanwhile brings, and the smbd child that serves it. */
+export async function childOf<T>(
+  samba: DevSamba,
+  connecting: () => Promise<T>,
+): Promise<[T, number]> {
+  const before = new Set(samba.status().clientPids);
+  const result = await connecting();
+  const pids = samba.status().clientPids.filter((pid) => !before.has(pid));
+  assert.equal(pids.length, 1, `children: ${pids}`);
+  return [result, pids[0] as number];
+}

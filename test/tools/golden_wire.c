@@ -325,10 +325,12 @@ static void print_messages(void)
 			  0x80, NULL, 0);
 	print_hex("contend with nothing alive", &m);
 	msgpack_sbuffer_clear(&m);
-	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, "data", 0, 0);
+	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, client_guid, "data",
+			 0, 0);
 	print_hex("import of a share", &m);
 	msgpack_sbuffer_clear(&m);
-	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, NULL, 2049, 131313);
+	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, client_guid, NULL,
+			 2049, 131313);
 	print_hex("import of a file", &m);
 	msgpack_sbuffer_clear(&m);
 

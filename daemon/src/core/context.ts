@@ -100,6 +100,7 @@ export class Context {
       lastRefused: null,
       resumes: 0,
       importedIn: record.recordsEpoch,
+      importedBy: null,
     };
     this.table.add(handle);
     this.changed.add(handle.id);

@@ -96,7 +96,15 @@ export class Core {
   /** The handles that smbd has to take into its records before anybody opens their files. */
   import(now: Moment, body: ImportBody): { imports: Imports; effects: Effect[] } {
     const effects = this.#run(now, () => this.#keeper.believeAll());
-    return { imports: importsFor(this.#context, now, body), effects };
+    const { tooMany, ...imports } = importsFor(this.#context, now, body);
+    effects.push(
+      ...this.#run(now, () => {
+        for (const handle of tooMany) {
+          this.#context.end(handle, 'failed', 'too many locks', { server: null, drop: true });
+        }
+      }),
+    );
+    return { imports, effects };
   }
 
   contend(now: Moment, body: ContendBody): Displaced {

@@ -61,6 +61,8 @@ export interface Handle {
   resumes: number;
   /** Which contents of smbd's databases its records are in; null: their owner died. */
   importedIn: string | null;
+  /** The smbd child that looked after that last; not stored. */
+  importedBy: ServerId | null;
 }
 
 export function isEnded(state: State): state is EndedState {

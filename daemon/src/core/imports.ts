@@ -2,10 +2,10 @@
 // Handles that smbd has forgotten: an smbd child died, or all of smbd was
 // started anew. It takes them into its records again before it lets anybody in.
 
-import type { HandleRecord } from '../wire/records.js';
+import { type HandleRecord, type ServerId, sameServer } from '../wire/records.js';
 import type { EventBody, ImportBody, Imports } from '../wire/smbd.js';
 import type { Context } from './context.js';
-import type { Handle, Moment } from './handle.js';
+import { disconnectOf, type Handle, type Moment } from './handle.js';
 
 /** What the module takes at once (wire_imports.h), and what fits into a message. */
 const HANDLES_MAX = 64;
@@ -13,17 +13,29 @@ const LOCKS_MAX = 8_192;
 
 /** SMB2_LEASE_WRITE_CACHING. */
 const LEASE_WRITE = 0x04;
+/** SMB2_OPLOCK_LEVEL_II; exclusive and batch are greater. */
+const OPLOCK_LEVEL_II = 0x01;
 
-export function importsFor({ table }: Context, now: Moment, body: ImportBody): Imports {
+export interface Wanted extends Imports {
+  /** Handles with more locks than can be taken in. */
+  readonly tooMany: readonly Handle[];
+}
+
+export function importsFor({ table }: Context, now: Moment, body: ImportBody): Wanted {
   const candidates = body.share === null ? table.onFile(body.dev, body.ino) : table.allLive();
   const handles: Imports['handles'] = [];
+  const tooMany: Handle[] = [];
   let locks = 0;
   for (const handle of candidates) {
     const disconnect = wanted(handle, now, body);
     if (disconnect === null) continue;
+    if (handle.locks.length > LOCKS_MAX) {
+      tooMany.push(handle);
+      continue;
+    }
     locks += handle.locks.length;
-    if (handles.length === HANDLES_MAX || (handles.length > 0 && locks > LOCKS_MAX)) {
-      return { more: true, handles };
+    if (handles.length === HANDLES_MAX || locks > LOCKS_MAX) {
+      return { more: true, handles, tooMany };
     }
     handles.push({
       record: withoutForeignWrite(handle, table.onFile(handle.record.dev, handle.record.ino)),
@@ -33,39 +45,60 @@ export function importsFor({ table }: Context, now: Moment, body: ImportBody): I
       locks: handle.locks,
     });
   }
-  return { more: false, handles };
+  return { more: false, handles, tooMany };
 }
 
 /**
- * A lease is known as it was granted last. Two clients that have the file open
+ * A lease or oplock is known as it was granted last. Two clients that have the file open
  * cannot both cache writes: the break that took it from one is not known here.
  * (Where smbd still has its own record of the lease, that one counts.)
  */
 function withoutForeignWrite({ id, record }: Handle, onFile: Iterable<Handle>): HandleRecord {
+  const { clientGuid, leaseKey, leaseState, oplock } = record;
   const isAlone = [...onFile].every(
     (other) =>
       other.id === id ||
-      (other.record.clientGuid === record.clientGuid && other.record.leaseKey === record.leaseKey),
+      (leaseKey !== null &&
+        other.record.clientGuid === clientGuid &&
+        other.record.leaseKey === leaseKey),
   );
-  return isAlone ? record : { ...record, leaseState: record.leaseState & ~LEASE_WRITE };
+  if (isAlone) return record;
+  if (leaseKey !== null) return { ...record, leaseState: leaseState & ~LEASE_WRITE };
+  return { ...record, oplock: Math.min(oplock, OPLOCK_LEVEL_II) };
 }
 
-function wanted(handle: Handle, now: Moment, { share, recordsEpoch }: ImportBody) {
-  const { state, record, importedIn } = handle;
-  if (state.name !== 'disconnected' || importedIn === recordsEpoch) return null;
+/**
+ * What a client comes back to is looked at in any case: an smbd child that died
+ * in the middle of a resume has told nobody that it began.
+ */
+function wanted(handle: Handle, now: Moment, body: ImportBody) {
+  const { share, recordsEpoch, clientGuid, serverId } = body;
+  const { state, record, importedIn, importedBy } = handle;
+  const isOwn = record.clientGuid === clientGuid;
+  const isDone = importedBy !== null && sameServer(importedBy, serverId);
+  const disconnect = disconnectOf(state);
+  if (disconnect === null) return null;
+  if (importedIn === recordsEpoch && (!isOwn || isDone)) return null;
   if (share !== null && share !== record.share) return null;
-  return state.disconnect.deadlineNs > now.monotonicNs ? state.disconnect : null;
+  return disconnect.deadlineNs > now.monotonicNs ? disconnect : null;
 }
 
 export function imported(
   context: Context,
   handle: Handle,
+  server: ServerId,
   { recordsEpoch }: EventBody<'imported'>,
 ): void {
-  if (handle.state.name !== 'disconnected') return;
+  const disconnect = disconnectOf(handle.state);
+  if (disconnect === null) return;
+  handle.importedBy = server;
+  const isNews = disconnect.orphan || handle.record.recordsEpoch !== recordsEpoch;
+  // who claimed it is dead, or its records would have been found to be held
+  if (handle.state.name === 'claimed') context.change(handle, { step: 'lapse' });
+  const wasImportedIn = handle.importedIn;
   handle.importedIn = recordsEpoch;
   context.put(handle);
-  context.publish('import', handle);
+  if (isNews && wasImportedIn !== recordsEpoch) context.publish('import', handle);
 }
 
 /** Somebody has the file already, or the descriptor is gone: it can never be resumed. */
@@ -75,6 +108,6 @@ export function importFailed(
   { reason }: EventBody<'importFailed'>,
 ): void {
   const name = reason === 'superseded' ? 'superseded' : 'failed';
-  if (handle.state.name === 'connected') return;
+  if (handle.state.name !== 'disconnected') return;
   context.end(handle, name, reason, { server: null, drop: true });
 }

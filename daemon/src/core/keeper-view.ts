@@ -65,17 +65,12 @@ export class KeeperView {
     else this.#followOwner(handle, entry);
   }
 
-  /**
-   * The same for all that is parked. Whose smbd child died before it could say
-   * so may have left its records half changed.
-   */
+  /** The same for all that is parked: its smbd child may have died before it could say so. */
   believeAll(): void {
     for (const { id, state } of this.#entries.values()) {
       const before = this.#context.table.live(id)?.state.name;
       if (state !== 'parked' || before === 'disconnected' || before === 'claimed') continue;
       this.believe(id);
-      const handle = this.#context.table.live(id);
-      if (handle?.state.name === 'disconnected') handle.importedIn = null;
     }
   }
 
@@ -210,7 +205,7 @@ export class KeeperView {
 
   #follow(handle: Handle, entry: KeeperEntry): void {
     const orphan = entry.state === 'orphaned';
-    if (orphan) handle.importedIn = null;
+    handle.importedIn = null;
     const disconnect: Disconnect = {
       stat: entry.stat,
       since: entry.since,

@@ -75,7 +75,7 @@ export class SmbdEvents {
       case 'resumeFailed':
         return this.#resumeFailed(server, handle, event.body);
       case 'imported':
-        return imported(this.#context, handle, event.body);
+        return imported(this.#context, handle, server, event.body);
       case 'importFailed':
         return importFailed(this.#context, handle, event.body);
       case 'close':
@@ -155,6 +155,8 @@ export class SmbdEvents {
     };
     if (!this.#context.change(handle, { step: 'disconnect', server, disconnect })) return;
     handle.record = { ...handle.record, path };
+    // its smbd child has still to write that into its records, and may die before
+    handle.importedIn = null;
     if (wasConnected) {
       this.#context.counters.disconnects++;
       this.#context.publish('disconnect', handle);

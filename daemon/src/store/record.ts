@@ -85,7 +85,7 @@ export function decodeHandle(bytes: Uint8Array, bootId: string, now: Moment): Re
   } = stored.decode(value, 'record');
   const sameBoot = writtenIn === bootId;
   const state = stateOf({ disconnect: gone, ended: end }, sameBoot, now);
-  return { handle: { id: kept.record.cookie, state, ...kept }, sameBoot };
+  return { handle: { id: kept.record.cookie, state, importedBy: null, ...kept }, sameBoot };
 }
 
 export function refuseNewer(version: unknown, what: string): void {

@@ -90,6 +90,7 @@ const requestBodies = {
   import: map({
     serverId,
     recordsEpoch: bin16,
+    clientGuid: bin16,
     share: nullable(text),
     dev: uint64,
     ino: uint64,

@@ -14,6 +14,9 @@
 /* For each question to the keeper, and of one open. */
 #define IMPORT_ANSWER_NS (200 * CLOCK_NS_PER_MS)
 
+/* Of a tree connect, where probably nothing is to be done. */
+#define IMPORT_LOOK_NS (150 * CLOCK_NS_PER_MS)
+
 /* Of a tree connect, where handles are known to be missing. */
 #define IMPORT_CONNECT_NS (5 * CLOCK_NS_PER_S)
 
@@ -189,7 +192,7 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns)
 		done = import_all(conn, share, now_ns + patient_ns);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
-		(void)import_all(conn, share, now_ns + IMPORT_ANSWER_NS);
+		(void)import_all(conn, share, now_ns + IMPORT_LOOK_NS);
 	} else {
 		/* all that comes into smbd's databases now is known to it */
 		records_set_complete(share);

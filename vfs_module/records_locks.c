@@ -201,6 +201,28 @@ static bool overlap(const struct lock_struct *a, const struct lock_struct *b)
 	       b->start <= a->start + (a->size - 1);
 }
 
+/* Of a disconnected open, or of a handle whose smbd child has just died. */
+static bool is_away(const struct lock_struct *l)
+{
+	TALLOC_CTX *frame = NULL;
+	struct smbXsrv_open_global0 *global = NULL;
+	struct persistent_cookie c = { .is_pathref = false };
+	bool died = false;
+
+	if (server_id_is_disconnected(&l->context.pid)) {
+		return true;
+	}
+	if (serverid_exists(&l->context.pid)) {
+		return false;
+	}
+	frame = talloc_stackframe();
+	died = records_open_read(frame, l->context.smblctx, &global) ==
+		       RECORDS_OPEN_DEAD &&
+	       cookie_pull(&global->backend_cookie, &c);
+	TALLOC_FREE(frame);
+	return died;
+}
+
 static void find_conflict_fn(TDB_DATA key, TDB_DATA value, void *private_data)
 {
 	struct conflict_state *state = private_data;
@@ -215,8 +237,7 @@ static void find_conflict_fn(TDB_DATA key, TDB_DATA value, void *private_data)
 		state->found = l.context.smblctx != want->context.smblctx &&
 			       (l.lock_type != READ_LOCK ||
 				want->lock_type != READ_LOCK) &&
-			       overlap(&l, want) &&
-			       !serverid_exists(&l.context.pid);
+			       overlap(&l, want) && is_away(&l);
 	}
 }
 

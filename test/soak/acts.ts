@@ -23,9 +23,9 @@ import { type Wish, wish } from './wishes.js';
 const ASKED_MS = 150;
 const NOT_GRANTED: readonly string[] = ['LOCK_NOT_GRANTED', 'FILE_LOCK_CONFLICT'];
 
-export async function open(client: SoakClient, plainShare: string): Promise<void> {
+export async function open(client: SoakClient): Promise<void> {
   const { model, shares } = client.world;
-  const wanted = wish(client, shares, plainShare);
+  const wanted = wish(client, shares);
   const { handle, options } = wanted;
   const startMs = performance.now();
   const opponents = model.conflictingOpens(handle.file, handle);
@@ -53,8 +53,8 @@ export async function open(client: SoakClient, plainShare: string): Promise<void
     }
     return;
   }
-  // without the module, or persistd, nobody sees to it
-  const isSeen = handle.shareName !== plainShare && !model.outages.touches(startMs);
+  // without persistd nobody sees to it
+  const isSeen = !model.outages.touches(startMs);
   if (isSeen && performance.now() - startMs < ASKED_MS) {
     for (const orphan of orphans) orphan.endedBy ??= 'own orphan';
   }

@@ -228,6 +228,7 @@ export class SoakClient {
   goAway(handle: Handle, atMs = performance.now()): void {
     const { disturbances } = this.world.model;
     handle.awayFromMs = atMs;
+    handle.wasKilled = this.#how === 'kill';
     if (handle.hasWritten) disturbances.end(disturbances.begin('write', handle), SETTLE_MS);
     if (handle.kind === 'volatile' && atMs !== Number.POSITIVE_INFINITY) this.over(handle);
     else handle.state = 'away';

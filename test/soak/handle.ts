@@ -48,6 +48,8 @@ export interface Handle extends Mode {
   guard: Guard | null;
   hasWritten: boolean;
   awayFromMs: number;
+  /** It went with its smbd child. */
+  wasKilled: boolean;
   /** When the client began to believe that it is over. */
   overFromMs: number;
   resumes: number;

@@ -51,6 +51,7 @@ export class Model {
     if (handle.state === 'connected') return true;
     return (
       handle.state === 'away' &&
+      !this.#isUnprotected(handle) &&
       handle.kind === 'resilient' &&
       nowMs < handle.awayFromMs + handle.timeoutMs
     );
@@ -137,8 +138,14 @@ export class Model {
     if (handle.endedBy !== null) return handle.endedBy;
     if (handle.doubt !== null) return handle.doubt;
     if (handle.kind === 'volatile') return 'not durable';
+    if (this.#isUnprotected(handle)) return 'killed while persistd was away';
     if (nowMs > handle.awayFromMs + handle.timeoutMs) return 'deadline';
     return handle.kind === 'durable' ? this.#durableExcuse(handle) : null;
+  }
+
+  /** smbd's records of it are put right when persistd is back, if nobody came before. */
+  #isUnprotected({ wasKilled, awayFromMs }: Handle): boolean {
+    return wasKilled && this.outages.touches(awayFromMs);
   }
 
   #durableExcuse(handle: Handle): string | null {

@@ -24,11 +24,11 @@ type Step = keyof typeof WEIGHTS;
 
 const DEPARTURES: Record<Departure, number> = { drop: 10, kill: 2, logoff: 1.5, partition: 1.5 };
 
-async function act(client: SoakClient, what: Step, clients: number, plainShare: string) {
+async function act(client: SoakClient, what: Step, clients: number) {
   const { random, connected } = client;
   if (what === 'pause') return elapse(random.int(60));
   if (what === 'open') {
-    if (connected.length < MAX_OPEN) await acts.open(client, plainShare);
+    if (connected.length < MAX_OPEN) await acts.open(client);
     return;
   }
   if (what === 'remember') {
@@ -50,19 +50,19 @@ async function act(client: SoakClient, what: Step, clients: number, plainShare: 
   if (what === 'readSomebodys') await acts.readSomebodys(client, handle, clients);
 }
 
-export async function step(client: SoakClient, clients: number, plainShare: string): Promise<void> {
+export async function step(client: SoakClient, clients: number): Promise<void> {
   const { random } = client;
   if (client.isCut) await client.comeBack();
   const what = random.weighted(WEIGHTS);
   if (what !== 'leave') {
-    await act(client, what, clients, plainShare);
+    await act(client, what, clients);
     return;
   }
   const how = random.weighted(DEPARTURES);
   let underWay: Promise<void> | undefined;
   if (how !== 'partition' && random.chance(0.5)) {
     const meanwhile = random.pick(['open', 'close', 'lock', 'unlock', 'writeOwn'] as const);
-    underWay = act(client, meanwhile, clients, plainShare);
+    underWay = act(client, meanwhile, clients);
     await elapse(random.int(4));
   }
   await client.leave(how, underWay);

@@ -33,21 +33,20 @@ function mode({ random }: SoakClient): Mode {
   return { read: true, write, share: Share[sharing], isStat: false };
 }
 
-export function wish(client: SoakClient, shares: readonly string[], plainShare: string): Wish {
+export function wish(client: SoakClient, shares: readonly string[]): Wish {
   const { random, world } = client;
   const file = random.int(world.files.length);
   const shareName = random.pick(shares);
   const wanted = mode(client);
   const asked = wanted.isStat ? {} : level(client, file);
   const timeoutMs = random.chance(0.2) ? 2_000 : 60_000;
-  const isPlain = shareName === plainShare;
   const version = random.pick([0, 1, 2, 2] as const);
   const options: OpenOptions = { ...asked, share: wanted.share, access: accessOf(wanted) };
-  if (!wanted.isStat && !isPlain && version === 1) options.durable = { version };
-  if (!wanted.isStat && !isPlain && version === 2) {
+  if (!wanted.isStat && version === 1) options.durable = { version };
+  if (!wanted.isStat && version === 2) {
     options.durable = { version, timeoutMs, createGuid: newGuid() };
   }
-  const isResilient = !wanted.isStat && !isPlain && random.chance(0.35);
+  const isResilient = !wanted.isStat && random.chance(0.35);
   const handle: Handle = {
     ...wanted,
     serial: world.model.nextSerial(),
@@ -65,6 +64,7 @@ export function wish(client: SoakClient, shares: readonly string[], plainShare: 
     locks: [],
     guard: null,
     hasWritten: false,
+    wasKilled: false,
     awayFromMs: 0,
     overFromMs: 0,
     resumes: 0,

@@ -15,10 +15,11 @@ test('random clients on few files: data, locks and handles are as the model has 
   const report = await soak(samba, {
     seed: SEED,
     minutes: SECONDS / 60,
-    clients: 8,
+    clients: 6,
     files: 4,
     maxErrors: 3,
-    outageEveryMs: 8_000,
+    // kills of persistd are kills.test.ts's; together with these: make soak
+    outageEveryMs: Number.POSITIVE_INFINITY,
     onProgress: () => undefined,
   });
   assert.equal(report.errors.length, 0, report.summary());

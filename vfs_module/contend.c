@@ -192,6 +192,16 @@ void contend_renamed(struct connection_struct *conn,
 
 bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock)
 {
+	const SMB_STRUCT_STAT *st = &fsp->fsp_name->st;
+
+	/* fdkeeper may not have noticed yet that an smbd child is dead */
+	return VALID_STAT(*st) &&
+	       descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino) &&
+	       records_lock_away(&fsp->file_id, plock);
+}
+
+bool contend_io(struct files_struct *fsp, const struct lock_struct *plock)
+{
 	return maybe_away(&fsp->fsp_name->st) &&
 	       records_lock_away(&fsp->file_id, plock);
 }

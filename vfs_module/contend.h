@@ -37,11 +37,13 @@ void contend_renamed(struct connection_struct *conn,
 		     const SMB_STRUCT_STAT *st);
 
 /*
- * Before a lock, or a READ or WRITE: whether a lock of a disconnected durable
- * handle forbids it. smbd itself would delete such a lock as nobody's. (The
- * owner's own client can get here, by another open under the same lease.)
+ * Before a lock, and before a READ or WRITE: whether a lock of a disconnected
+ * durable handle, or of one whose smbd child has died, forbids it. smbd itself
+ * would delete such a lock as nobody's. (The owner's own client can get here,
+ * by another open under the same lease.)
  */
 bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock);
+bool contend_io(struct files_struct *fsp, const struct lock_struct *plock);
 
 /* smbd's records of handles that persistd has ended (reply->ended) go. */
 void contend_forget(struct connection_struct *conn, const SMB_STRUCT_STAT *st,

@@ -412,7 +412,7 @@ static bool persistent_strict_lock_check(struct vfs_handle_struct *vfs,
 {
 	if (lp_locking(fsp->conn->params) &&
 	    lp_strict_locking(fsp->conn->params) &&
-	    contend_lock(fsp, plock)) {
+	    contend_io(fsp, plock)) {
 		return false;
 	}
 	if (plock->lock_type == WRITE_LOCK) {

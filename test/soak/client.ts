@@ -284,7 +284,8 @@ export class SoakClient {
       }
       const excuse = model.excuse(handle);
       const isOutage = model.outages.touches(handle.awayFromMs);
-      if (excuse === null && performance.now() < giveUpMs) {
+      const mayCome = excuse === null || model.isUnprotected(handle);
+      if (mayCome && performance.now() < giveUpMs) {
         report.refusedBy(`persistd ${isOutage ? 'away' : 'slow'}, tried again`);
         await elapse(250);
         continue;

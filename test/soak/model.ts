@@ -51,7 +51,7 @@ export class Model {
     if (handle.state === 'connected') return true;
     return (
       handle.state === 'away' &&
-      !this.#isUnprotected(handle) &&
+      !this.isUnprotected(handle) &&
       handle.kind === 'resilient' &&
       nowMs < handle.awayFromMs + handle.timeoutMs
     );
@@ -109,7 +109,9 @@ export class Model {
 
   #mayHinder(handle: Handle, sinceMs: number): boolean {
     if (handle.state === 'connected') return true;
-    if (handle.state === 'over') return sinceMs < handle.overFromMs + SETTLE_MS;
+    if (handle.state === 'over' && sinceMs < handle.overFromMs + SETTLE_MS) return true;
+    // one that was given up may be protected still
+    if (handle.state === 'over' && !this.isUnprotected(handle)) return false;
     if (sinceMs < handle.awayFromMs + SETTLE_MS) return true;
     return (
       handle.kind === 'resilient' &&
@@ -138,13 +140,13 @@ export class Model {
     if (handle.endedBy !== null) return handle.endedBy;
     if (handle.doubt !== null) return handle.doubt;
     if (handle.kind === 'volatile') return 'not durable';
-    if (this.#isUnprotected(handle)) return 'killed while persistd was away';
+    if (this.isUnprotected(handle)) return 'killed while persistd was away';
     if (nowMs > handle.awayFromMs + handle.timeoutMs) return 'deadline';
     return handle.kind === 'durable' ? this.#durableExcuse(handle) : null;
   }
 
   /** smbd's records of it are put right when persistd is back, if nobody came before. */
-  #isUnprotected({ wasKilled, awayFromMs }: Handle): boolean {
+  isUnprotected({ wasKilled, awayFromMs }: Handle): boolean {
     return wasKilled && this.outages.touches(awayFromMs);
   }
 

@@ -116,6 +116,12 @@ static bool import_one(struct connection_struct *conn,
 	return true;
 }
 
+/* link_ask() or link_try() */
+typedef bool (*link_asker)(const msgpack_sbuffer *question, uint64_t seq,
+			   uint64_t deadline_ns,
+			   enum wire_reply_type expected,
+			   struct wire_reply *reply);
+
 enum imported {
 	IMPORTED_ALL,
 	IMPORTED_SOME,   /* there are more */
@@ -124,7 +130,7 @@ enum imported {
 
 static enum imported import_some(struct connection_struct *conn,
 				 const char *share, uint64_t dev, uint64_t ino,
-				 uint64_t deadline_ns)
+				 uint64_t deadline_ns, link_asker ask)
 {
 	uint64_t seq = link_next_seq();
 	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
@@ -138,8 +144,7 @@ static enum imported import_some(struct connection_struct *conn,
 	GUID_to_ndr_buf(&conn->sconn->client->global->client_guid, &guid);
 	wire_pack_import(&question, seq, link_self(), records_epoch(),
 			 guid.buf, share, dev, ino);
-	if (link_ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS,
-		     &reply)) {
+	if (ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, &reply)) {
 		for (i = 0; i < reply.imports->count; i++) {
 			done += import_one(conn, &reply.imports->handles[i]);
 		}
@@ -155,12 +160,12 @@ static enum imported import_some(struct connection_struct *conn,
 }
 
 static bool import_all(struct connection_struct *conn, const char *share,
-		       uint64_t deadline_ns)
+		       uint64_t deadline_ns, link_asker ask)
 {
 	enum imported result = IMPORTED_SOME;
 
 	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
-		result = import_some(conn, share, 0, 0, deadline_ns);
+		result = import_some(conn, share, 0, 0, deadline_ns, ask);
 	}
 	if (result == IMPORTED_ALL) {
 		records_set_complete(share);
@@ -189,10 +194,11 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns)
 		goto out;
 	}
 	if (is_incomplete(share)) {
-		done = import_all(conn, share, now_ns + patient_ns);
+		done = import_all(conn, share, now_ns + patient_ns, link_ask);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
-		(void)import_all(conn, share, now_ns + IMPORT_LOOK_NS);
+		(void)import_all(conn, share, now_ns + IMPORT_LOOK_NS,
+				 link_try);
 	} else {
 		/* all that comes into smbd's databases now is known to it */
 		records_set_complete(share);
@@ -231,7 +237,7 @@ void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)
 	id = vfs_file_id_from_sbuf(conn, st);
 	if (records_owner_died(&id)) {
 		(void)import_some(conn, NULL, st->st_ex_dev, st->st_ex_ino,
-				  deadline_ns);
+				  deadline_ns, link_ask);
 	}
 	TALLOC_FREE(frame);
 }

@@ -505,6 +505,25 @@ bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
 	return ok;
 }
 
+bool link_try(const msgpack_sbuffer *question, uint64_t seq,
+	      uint64_t deadline_ns, enum wire_reply_type expected,
+	      struct wire_reply *reply)
+{
+	if (!link_is_open() || persistd.lost || !may_wait() ||
+	    !wait_for(ZMQ_POLLOUT, deadline_ns)) {
+		return false;
+	}
+	link_flush();
+	if (!send_frame(question) || !await_reply(seq, deadline_ns, reply)) {
+		return false;
+	}
+	if (reply->type != expected) {
+		wire_reply_free(reply);
+		return false;
+	}
+	return true;
+}
+
 static bool open_socket(const char *run_dir)
 {
 	const int no_linger = 0;

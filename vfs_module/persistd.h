@@ -65,6 +65,11 @@ bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
 
 uint64_t link_next_seq(void);
 
+/* The same for what matters little: to ask in vain has no consequences. */
+bool link_try(const msgpack_sbuffer *question, uint64_t seq,
+	      uint64_t deadline_ns, enum wire_reply_type expected,
+	      struct wire_reply *reply);
+
 /* Whether persistd has not answered of late. */
 bool link_is_lost(void);
 

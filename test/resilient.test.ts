@@ -226,6 +226,24 @@ test('a client that opens anew with its lease key finds its orphan out of its wa
   }
 });
 
+test('a resilient handle that comes back leaves a durable one of the same lease as it is', async () => {
+  const lease = { key: newGuid(), state: LeaseState.RWH };
+  const a = await samba.connect('durable');
+  const name = newName();
+  const durable = await a
+    .open(name, { lease, durable: { version: 2, createGuid: newGuid() } })
+    .ok();
+  const open = await a.open(name, { lease }).ok();
+  await open.requestResiliency(60_000).ok();
+  await a.drop();
+  await samba.until('both away', () => samba.away(name).length === 2);
+  const b = await samba.back(a, 'durable');
+  const first = await b.reconnect(open).ok();
+  const second = await b.reconnect(durable).ok();
+  await first.close().ok();
+  await second.close().ok();
+});
+
 test('a LOCK replayed after the resume is answered without being done twice', async () => {
   const { a, open } = await resilient('durable', {});
   const sequence = { index: 1, number: 3 };

@@ -482,27 +482,30 @@ uint64_t link_next_seq(void)
 	return ++persistd.seq;
 }
 
+/* False if it is not of the expected type; then nothing of it is held. */
+static bool is_expected(struct wire_reply *reply, enum wire_reply_type expected)
+{
+	if (reply->type != expected) {
+		wire_reply_free(reply);
+		return false;
+	}
+	return true;
+}
+
 bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
 	      uint64_t deadline_ns, enum wire_reply_type expected,
 	      struct wire_reply *reply)
 {
-	bool ok = false;
-
 	if (!before_question(deadline_ns)) {
 		return false;
 	}
-	ok = send_frame(question) && await_reply(seq, deadline_ns, reply);
-	if (ok) {
-		link_found();
-	} else {
+	if (!send_frame(question) || !await_reply(seq, deadline_ns, reply)) {
 		waited_in_vain();
 		link_lose("no answer in time");
+		return false;
 	}
-	if (ok && reply->type != expected) {
-		wire_reply_free(reply);
-		ok = false;
-	}
-	return ok;
+	link_found();
+	return is_expected(reply, expected);
 }
 
 bool link_try(const msgpack_sbuffer *question, uint64_t seq,
@@ -514,14 +517,9 @@ bool link_try(const msgpack_sbuffer *question, uint64_t seq,
 		return false;
 	}
 	link_flush();
-	if (!send_frame(question) || !await_reply(seq, deadline_ns, reply)) {
-		return false;
-	}
-	if (reply->type != expected) {
-		wire_reply_free(reply);
-		return false;
-	}
-	return true;
+	return send_frame(question) &&
+	       await_reply(seq, deadline_ns, reply) &&
+	       is_expected(reply, expected);
 }
 
 static bool open_socket(const char *run_dir)

@@ -100,8 +100,8 @@ static bool room_fn(struct share_mode_entry *other, bool *modified,
 		state->is_there = true;
 		return true;
 	}
-	if (server_id_is_disconnected(&other->pid) ||
-	    share_entry_stale_pid(other)) {
+	/* disconnected or dead (share_entry_stale_pid() would delete it) */
+	if (!serverid_exists(&other->pid)) {
 		return false;
 	}
 	if (other->op_type == LEASE_OPLOCK) {

@@ -11,18 +11,18 @@ struct lease_user_state {
 	bool found;
 };
 
+/* (share_entry_stale_pid() would not only ask: it deletes.) */
 static bool lease_user_fn(struct share_mode_entry *e, bool *modified,
 			  void *private_data)
 {
 	struct lease_user_state *state = private_data;
+	const struct share_mode_entry *mine = state->mine;
 
 	state->found = e->op_type == LEASE_OPLOCK &&
-		       e->share_file_id != state->mine->share_file_id &&
-		       GUID_equal(&e->client_guid,
-				  &state->mine->client_guid) &&
+		       GUID_equal(&e->client_guid, &mine->client_guid) &&
 		       smb2_lease_key_equal(&e->lease_key,
-					    &state->mine->lease_key) &&
-		       !share_entry_stale_pid(e);
+					    &mine->lease_key) &&
+		       serverid_exists(&e->pid);
 	return state->found;
 }
 
@@ -32,7 +32,7 @@ static bool lease_in_use(struct share_mode_lock *lck,
 {
 	struct lease_user_state state = { .mine = e };
 
-	return share_mode_forall_entries(lck, lease_user_fn, &state) &&
+	return !share_mode_forall_entries(lck, lease_user_fn, &state) ||
 	       state.found;
 }
 
@@ -61,5 +61,29 @@ bool records_restore_lease(struct share_mode_lock *lck,
 			       fsp->conn->connectpath,
 			       fsp->fsp_name->base_name,
 			       fsp->fsp_name->stream_name);
+	return NT_STATUS_IS_OK(status);
+}
+
+bool records_lose_level(struct share_mode_lock *lck,
+			const struct file_id *id, struct share_mode_entry *e)
+{
+	uint16_t version = 0;
+	uint16_t epoch = 0;
+	NTSTATUS status;
+
+	if (e->op_type != LEASE_OPLOCK) {
+		e->op_type = NO_OPLOCK;
+		return true;
+	}
+	if (lease_in_use(lck, e)) {
+		return true;
+	}
+	status = leases_db_get(&e->client_guid, &e->lease_key, id, NULL, NULL,
+			       NULL, NULL, &version, &epoch);
+	if (NT_STATUS_IS_OK(status)) {
+		status = leases_db_set(&e->client_guid, &e->lease_key,
+				       SMB2_LEASE_NONE, false, 0, 0, version,
+				       epoch + 1);
+	}
 	return NT_STATUS_IS_OK(status);
 }

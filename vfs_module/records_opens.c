@@ -19,6 +19,26 @@ static struct db_context *open_db(void)
 	return db;
 }
 
+static bool parse_open(TALLOC_CTX *mem_ctx, TDB_DATA value,
+		       struct smbXsrv_open_global0 **global)
+{
+	DATA_BLOB blob = data_blob_const(value.dptr, value.dsize);
+	struct smbXsrv_open_globalB b = { .version = 0 };
+	enum ndr_err_code err = NDR_ERR_INVALID_POINTER;
+
+	if (value.dsize > 0) {
+		err = ndr_pull_struct_blob(
+			&blob, mem_ctx, &b,
+			(ndr_pull_flags_fn_t)ndr_pull_smbXsrv_open_globalB);
+	}
+	if (!NDR_ERR_CODE_IS_SUCCESS(err) || b.version != SMBXSRV_VERSION_0 ||
+	    b.info.info0 == NULL) {
+		return false;
+	}
+	*global = b.info.info0;
+	return true;
+}
+
 /*
  * While persistd was asked, another smbd child may have written the open's
  * record: its holder, who disconnected, or one that resumed it. True if so; op
@@ -26,13 +46,10 @@ static struct db_context *open_db(void)
  */
 static bool take_newer(struct smbXsrv_open *op, struct server_id *owner)
 {
-	struct smbXsrv_open_globalB b = { .version = 0 };
+	struct smbXsrv_open_global0 *newer = NULL;
 	struct db_context *db = open_db();
 	struct db_record *rec = NULL;
-	enum ndr_err_code err = NDR_ERR_INVALID_POINTER;
-	TDB_DATA value = { .dptr = NULL };
 	uint8_t key[4] = { 0 };
-	DATA_BLOB blob = data_blob_null;
 
 	if (db == NULL) {
 		return false;
@@ -42,22 +59,13 @@ static bool take_newer(struct smbXsrv_open *op, struct server_id *owner)
 	if (rec == NULL) {
 		return false;
 	}
-	value = dbwrap_record_get_value(rec);
-	blob = data_blob_const(value.dptr, value.dsize);
-	if (value.dsize > 0) {
-		err = ndr_pull_struct_blob(
-			&blob, op, &b,
-			(ndr_pull_flags_fn_t)ndr_pull_smbXsrv_open_globalB);
-	}
-	if (!NDR_ERR_CODE_IS_SUCCESS(err) ||
-	    b.version != SMBXSRV_VERSION_0 ||
-	    server_id_equal(&b.info.info0->server_id,
-			    &op->global->server_id)) {
+	if (!parse_open(op, dbwrap_record_get_value(rec), &newer) ||
+	    server_id_equal(&newer->server_id, &op->global->server_id)) {
 		TALLOC_FREE(rec);
 		return false;
 	}
-	*owner = b.info.info0->server_id;
-	op->global = b.info.info0;
+	*owner = newer->server_id;
+	op->global = newer;
 	op->global->db_rec = talloc_move(op->global, &rec);
 	return true;
 }
@@ -89,26 +97,6 @@ void records_give_back(struct smbXsrv_open *op, bool keep,
 			op->global->open_global_id, nt_errstr(status));
 	}
 	fault_point("give-back.end");
-}
-
-static bool parse_open(TALLOC_CTX *mem_ctx, TDB_DATA value,
-		       struct smbXsrv_open_global0 **global)
-{
-	DATA_BLOB blob = data_blob_const(value.dptr, value.dsize);
-	struct smbXsrv_open_globalB b = { .version = 0 };
-	enum ndr_err_code err = NDR_ERR_INVALID_POINTER;
-
-	if (value.dsize > 0) {
-		err = ndr_pull_struct_blob(
-			&blob, mem_ctx, &b,
-			(ndr_pull_flags_fn_t)ndr_pull_smbXsrv_open_globalB);
-	}
-	if (!NDR_ERR_CODE_IS_SUCCESS(err) || b.version != SMBXSRV_VERSION_0 ||
-	    b.info.info0 == NULL) {
-		return false;
-	}
-	*global = b.info.info0;
-	return true;
 }
 
 static enum records_open_owner owner_of(

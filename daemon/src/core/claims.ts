@@ -128,6 +128,5 @@ function refusal(reason: RefusalReason, final: boolean): Refusal {
 }
 
 function endedReason(state: Extract<State, { reason: string }>): RefusalReason {
-  if (state.name !== 'failed') return state.name;
-  return state.reason === 'modified' ? 'modified' : 'closed';
+  return state.name === 'failed' ? 'closed' : state.name;
 }

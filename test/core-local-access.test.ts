@@ -163,6 +163,52 @@ test('what changed before the watch began is seen by its stat', () => {
   }
 });
 
+const THEN = stat().mtimeNs;
+
+/** smbd sets the file's modification time on behalf of another client. */
+function setTime(bench: Bench, fromNs: bigint, toNs: bigint): void {
+  const { dev, ino } = record();
+  bench.core.events(bench.now, server(3), [
+    { type: 'writeTime', body: { dev, ino, fromNs, toNs } },
+  ]);
+}
+
+test('a write time that smbd sets is no change, whenever the file is looked at', () => {
+  for (const mtimeNs of [THEN, 1n, 2n]) {
+    const { bench, effects } = away();
+    setTime(bench, THEN, 1n);
+    setTime(bench, 1n, 2n);
+    bench.core.watched(bench.now, ID, sinceOf(effects), stat({ mtimeNs }));
+    assert.is(bench.ended(), null);
+  }
+});
+
+test('one that smbd set before the disconnect was told is none either', () => {
+  const bench = new Bench();
+  bench.keeperIsBack();
+  bench.grant();
+  setTime(bench, THEN, 1n);
+  const effects = [...bench.park(), ...bench.disconnect()];
+  bench.core.watched(bench.now, ID, sinceOf(effects), stat({ mtimeNs: 1n }));
+  assert.is(bench.ended(), null);
+});
+
+test('what somebody else changed meanwhile is one', () => {
+  for (const now of [{ mtimeNs: 2n }, { mtimeNs: 3n, sizeBytes: 1n }, { mtimeNs: 9n }]) {
+    const { bench, effects } = away();
+    setTime(bench, 2n, 3n);
+    bench.core.watched(bench.now, ID, sinceOf(effects), stat(now));
+    assert.equal(bench.ended(), ['superseded', 'modified']);
+  }
+});
+
+test('a write time is stored, so that another persistd knows it', () => {
+  const { bench } = away();
+  setTime(bench, THEN, 1n);
+  const { state } = bench.core.table.live(ID) ?? {};
+  assert.is(state?.name === 'disconnected' && state.disconnect.stat.mtimeNs, 1n);
+});
+
 test('the answer to a watch of an earlier disconnect is not taken for this one', () => {
   const { bench, effects } = away();
   const since = sinceOf(effects);

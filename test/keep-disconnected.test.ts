@@ -5,6 +5,7 @@
  * 3.3.4.7 ends a disconnected durable open when its lease breaks to a state without H.
  */
 import { strict as assert } from 'node:assert';
+import { statSync } from 'node:fs';
 import { suite } from 'uvu';
 import { DevSamba, tryLock } from './lib/dev-samba.js';
 import { Faults } from './lib/fault-points.js';
@@ -167,6 +168,25 @@ test('two handles survive, together and with the one that came between', async (
   await theirs.close().ok();
   await leavesNoTrace('durable', one);
 });
+
+for (const [what, leave] of Object.entries({
+  'drops off the network': ({ client }: Held) => client.drop(),
+  'closes the file': ({ open }: Held) => open.close().ok(),
+  'sets the write time': ({ open }: Held) =>
+    open.info.setBasic({ lastWriteTime: 132_000_000_000_000_000n }).ok(),
+})) {
+  test(`the write time of another client, who then ${what}, is not taken for a change`, async () => {
+    const one = await away('durable', RH);
+    const two = await hold(samba, 'durable', optionsOf(USUAL, { state: RH }), one.name);
+    await drop(samba, two);
+    const before = statSync(two.path).mtimeMs;
+    await leave(one);
+    await samba.until('a new write time', () => statSync(two.path).mtimeMs !== before);
+    const back = await resume(samba, two);
+    assert.equal(back.open.granted.lease?.state, RH);
+    await back.open.close().ok();
+  });
+}
 
 test('it does not return beside one who shares no writing and came while it was put back', async () => {
   const held = await away('durable', RH);

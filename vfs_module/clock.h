@@ -11,6 +11,11 @@
 #define CLOCK_NS_PER_S 1000000000ULL
 #define CLOCK_NS_PER_MS 1000000ULL
 
+static inline int64_t clock_timespec_ns(const struct timespec *ts)
+{
+	return ts->tv_sec * (int64_t)CLOCK_NS_PER_S + ts->tv_nsec;
+}
+
 static inline uint64_t clock_ns(clockid_t id)
 {
 	struct timespec ts = { 0 };

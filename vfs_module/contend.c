@@ -12,6 +12,9 @@
 
 #define CONTEND_BUDGET_NS (200 * CLOCK_NS_PER_MS)
 
+/* Also under a share-mode lock. */
+#define WRITE_TIME_SETTLE_MS 50
+
 static bool maybe_away(const SMB_STRUCT_STAT *st)
 {
 	return VALID_STAT(*st) && S_ISREG(st->st_ex_mode) &&
@@ -204,6 +207,36 @@ bool contend_io(struct files_struct *fsp, const struct lock_struct *plock)
 {
 	return maybe_away(&fsp->fsp_name->st) &&
 	       records_lock_away(&fsp->file_id, plock);
+}
+
+void contend_write_time(const struct files_struct *fsp,
+			const struct smb_file_time *ft)
+{
+	const SMB_STRUCT_STAT *known = &fsp->fsp_name->st;
+	const struct timespec *mtime = &ft->mtime;
+	struct stat st = { 0 };
+	msgpack_sbuffer event = { 0 };
+
+	if (!is_clients_connection(fsp->conn) || !maybe_away(known) ||
+	    fstat(fsp_get_pathref_fd(fsp), &st) == -1) {
+		return;
+	}
+	if (is_omit_timespec(mtime)) {
+		/* as vfs_default has it */
+		mtime = &known->st_ex_mtime;
+	}
+	if (timespec_compare(&st.st_mtim, mtime) == 0) {
+		return;
+	}
+	msgpack_sbuffer_init(&event);
+	wire_event_write_time(&event, st.st_dev, st.st_ino,
+			      clock_timespec_ns(&st.st_mtim),
+			      clock_timespec_ns(mtime));
+	fault_point("write-time.before-event");
+	link_queue(NULL, &event);
+	/* behind it the keeper, which watches, may see the new time first */
+	(void)link_settle(WRITE_TIME_SETTLE_MS);
+	fault_point("write-time.after-event");
 }
 
 void contend_refused(const struct connection_struct *conn,

@@ -45,6 +45,10 @@ void contend_renamed(struct connection_struct *conn,
 bool contend_lock(struct files_struct *fsp, const struct lock_struct *plock);
 bool contend_io(struct files_struct *fsp, const struct lock_struct *plock);
 
+/* Before smbd sets the file's modification time: handles that are away keep. */
+void contend_write_time(const struct files_struct *fsp,
+			const struct smb_file_time *ft);
+
 /* smbd's records of handles that persistd has ended (reply->ended) go. */
 void contend_forget(struct connection_struct *conn, const SMB_STRUCT_STAT *st,
 		    const struct wire_reply *reply);

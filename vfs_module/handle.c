@@ -132,11 +132,6 @@ char *handle_path(TALLOC_CTX *mem_ctx, const struct connection_struct *conn,
 			       base_name);
 }
 
-static int64_t timespec_ns(const struct timespec *ts)
-{
-	return (int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec;
-}
-
 struct wire_stat handle_wire_stat(const struct stat *st)
 {
 	return (struct wire_stat) {
@@ -144,8 +139,8 @@ struct wire_stat handle_wire_stat(const struct stat *st)
 		.ino = st->st_ino,
 		.nlink = st->st_nlink,
 		.size_bytes = st->st_size,
-		.mtime_ns = timespec_ns(&st->st_mtim),
-		.ctime_ns = timespec_ns(&st->st_ctim),
+		.mtime_ns = clock_timespec_ns(&st->st_mtim),
+		.ctime_ns = clock_timespec_ns(&st->st_ctim),
 	};
 }
 
@@ -220,7 +215,7 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 		.access_mask = fsp->access_mask,
 		.share_access = h->share_access,
 		.create_options = h->cookie.create_options,
-		.opened_realtime_ns = timespec_ns(&opened),
+		.opened_realtime_ns = clock_timespec_ns(&opened),
 		.timeout_ms = global->durable_timeout_msec,
 		.server_id = *link_self(),
 		.records_epoch = records_epoch(),

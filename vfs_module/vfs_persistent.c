@@ -528,6 +528,16 @@ static int persistent_unlinkat(struct vfs_handle_struct *vfs,
 	return ret;
 }
 
+static int persistent_fntimes(struct vfs_handle_struct *vfs,
+			      struct files_struct *fsp,
+			      struct smb_file_time *ft)
+{
+	if (ft != NULL) {
+		contend_write_time(fsp, ft);
+	}
+	return SMB_VFS_NEXT_FNTIMES(vfs, fsp, ft);
+}
+
 /* FSCTL_LMR_REQUEST_RESILIENCY comes here, since stock smbd knows nothing of it. */
 static NTSTATUS persistent_fsctl(struct vfs_handle_struct *vfs,
 				 struct files_struct *fsp, TALLOC_CTX *mem_ctx,
@@ -559,6 +569,7 @@ static struct vfs_fn_pointers persistent_fns = {
 	.strict_lock_check_fn = persistent_strict_lock_check,
 	.renameat_fn = persistent_renameat,
 	.unlinkat_fn = persistent_unlinkat,
+	.fntimes_fn = persistent_fntimes,
 };
 
 static bool has_module(const struct connection_struct *conn)

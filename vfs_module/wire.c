@@ -295,6 +295,19 @@ void wire_event_unlink(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 	pack_path(&pk, "path", path);
 }
 
+void wire_event_write_time(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+			   int64_t from_ns, int64_t to_ns)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "writeTime");
+	msgpack_pack_map(&pk, 4);
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+	pack_i64(&pk, "fromNs", from_ns);
+	pack_i64(&pk, "toNs", to_ns);
+}
+
 void wire_event_sync(msgpack_sbuffer *out, const uint8_t *cookies,
 		     size_t count)
 {

@@ -157,6 +157,9 @@ void wire_event_conflict(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 			 const char *client_address, const char *status);
 void wire_event_unlink(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 		       const char *path);
+/* smbd sets the file's modification time; the data stays */
+void wire_event_write_time(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+			   int64_t from_ns, int64_t to_ns);
 /* count cookies of WIRE_COOKIE_SIZE bytes, one behind the other */
 void wire_event_sync(msgpack_sbuffer *out, const uint8_t *cookies,
 		     size_t count);

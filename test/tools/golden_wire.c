@@ -262,6 +262,8 @@ static void print_changes(void)
 	print_events("events: rename of a directory", &e, 1);
 	wire_event_unlink(&e, 2049, 131313, report);
 	print_events("events: unlink", &e, 1);
+	wire_event_write_time(&e, 2049, 131313, -1, 1763715660000000000);
+	print_events("events: writeTime", &e, 1);
 	wire_event_conflict(&e, 2049, 131313, "192.0.2.9",
 			    "SHARING_VIOLATION");
 	print_events("events: conflict", &e, 1);

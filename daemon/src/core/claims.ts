@@ -5,7 +5,7 @@
 import type { ClaimBody, RefusalReason, Verdict } from '../wire/smbd.js';
 import type { Context } from './context.js';
 import { count } from './counters.js';
-import { type Handle, isEnded, isModified, NS_PER_MS, type State } from './handle.js';
+import { type Handle, isEnded, NS_PER_MS, type State } from './handle.js';
 import type { KeeperView } from './keeper-view.js';
 import { yieldsToLocalAccess } from './policy.js';
 
@@ -84,7 +84,11 @@ export class Claims {
       this.#context.end(handle, 'expired', 'expired', { server: null, drop: true });
       return refusal('expired', true);
     }
-    const modified = isModified(claim.stat, disconnect.stat);
+    const modified = this.#context.writeTimes.isModified(
+      handle.record,
+      claim.stat,
+      disconnect.stat,
+    );
     if (modified && yieldsToLocalAccess(policy, handle.record)) {
       this.#context.end(handle, 'superseded', 'modified', { server: null, drop: true });
       return refusal('modified', true);

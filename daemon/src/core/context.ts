@@ -19,6 +19,7 @@ import { type Step, transition } from './lifecycle.js';
 import type { Policy } from './policy.js';
 import { Table } from './table.js';
 import { pathText, timeText } from './text.js';
+import { WriteTimes } from './write-times.js';
 
 export interface EndOptions {
   /** The smbd child that said so; null: persistd, the keeper or an admin. */
@@ -38,6 +39,7 @@ export class Context {
   readonly table: Table;
   readonly counters = new Counters();
   readonly deadlines = new Deadlines();
+  readonly writeTimes = new WriteTimes();
   /** Ended handles whose descriptor the keeper may still hold. They stay in the store. */
   readonly owedDrops = new Set<string>();
   /** Handles whose state changed since this was last emptied. */

@@ -81,11 +81,6 @@ export function disconnectOf(state: State): Disconnect | null {
 /** What tells that the data of a file has changed. */
 export type Content = Pick<FileStat, 'sizeBytes' | 'mtimeNs'>;
 
-/** Only what changes the data counts: reading, chmod, rename and unlink do not. */
-export function isModified(now: Content, then: Content): boolean {
-  return now.sizeBytes !== then.sizeBytes || now.mtimeNs !== then.mtimeNs;
-}
-
 export function hasLevel({ leaseKey, leaseState, oplock }: HandleRecord): boolean {
   return leaseKey === null ? oplock !== 0 : leaseState !== 0;
 }

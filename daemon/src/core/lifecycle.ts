@@ -22,6 +22,7 @@ export type Step =
   | { readonly step: 'lapse' }
   | { readonly step: 'refused'; readonly server: ServerId }
   | { readonly step: 'extend'; readonly deadlineNs: bigint }
+  | { readonly step: 'writeTime'; readonly mtimeNs: bigint }
   /** `server` null: not an smbd child's word, so nobody's holding it matters. */
   | { readonly step: 'end'; readonly server: ServerId | null; readonly ended: EndedState };
 
@@ -66,9 +67,17 @@ function nextState(state: Live, holder: ServerId, step: Step): State | null {
       return state.name === 'disconnected'
         ? fallBack({ ...state.disconnect, deadlineNs: step.deadlineNs })
         : null;
+    case 'writeTime':
+      return state.name === 'disconnected'
+        ? fallBack(atTime(state.disconnect, step.mtimeNs))
+        : null;
     case 'end':
       return mayEnd(state, holder, step.server, step.ended) ? step.ended : null;
   }
+}
+
+function atTime(disconnect: Disconnect, mtimeNs: bigint): Disconnect {
+  return { ...disconnect, stat: { ...disconnect.stat, mtimeNs } };
 }
 
 function fallBack(disconnect: Disconnect): State {

@@ -4,7 +4,7 @@
 // for writing or changes it (docs/local-access.md).
 
 import type { Context } from './context.js';
-import { type Content, type Handle, isModified } from './handle.js';
+import type { Content, Handle } from './handle.js';
 import type { KeeperView } from './keeper-view.js';
 import { yieldsToLocalAccess } from './policy.js';
 
@@ -55,7 +55,7 @@ export class LocalAccess {
     if (since.monotonicNs !== sinceNs) {
       this.#asked.delete(id);
       this.consider(id);
-    } else if (isModified(content, stat)) {
+    } else if (this.#context.writeTimes.isModified(handle.record, content, stat)) {
       this.#end(handle, 'modified');
     }
   }

@@ -11,6 +11,7 @@ import { imported, importFailed } from './imports.js';
 import type { KeeperView } from './keeper-view.js';
 import { renamed, unlinked } from './names.js';
 import { APP_INSTANCE } from './takeover.js';
+import { writeTimeSet } from './write-times.js';
 
 export class SmbdEvents {
   readonly #context: Context;
@@ -34,6 +35,8 @@ export class SmbdEvents {
         return renamed(this.#context, event.body);
       case 'conflict':
         return this.#contention.conflict(event.body);
+      case 'writeTime':
+        return writeTimeSet(this.#context, event.body);
       case 'unlink':
         return unlinked(this.#context, event.body);
       case 'sync':

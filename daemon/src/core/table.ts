@@ -101,7 +101,7 @@ export class Table {
   }
 }
 
-function fileKey(dev: bigint, ino: bigint): string {
+export function fileKey(dev: bigint, ino: bigint): string {
   return `${dev}:${ino}`;
 }
 

@@ -7,6 +7,7 @@ import {
   bool,
   type Codec,
   type Decoded,
+  int64,
   list,
   map,
   nullable,
@@ -36,6 +37,7 @@ const eventBodies = {
   close: map({ cookie: bin16, reason: text }),
   rename: map({ dev: uint64, ino: uint64, isDirectory: bool, from: path, to: path }),
   conflict: map({ dev: uint64, ino: uint64, clientAddress: text, status: text }),
+  writeTime: map({ dev: uint64, ino: uint64, fromNs: int64, toNs: int64 }),
   unlink: map({ dev: uint64, ino: uint64, path }),
   sync: map({ cookies: list(bin16) }),
 };

@@ -122,6 +122,7 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
       '\tpersistent:durable timeout max = soon',
       '\tpersistent:resilient local access = maybe',
       '\tpersistent:local access = Keep',
+      '\tpersistent:unsafe = maybe',
       '\tpersistent:socket directory = /third',
     ].join('\n'),
   );
@@ -130,6 +131,7 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
   assert.match(text, /durable timout" is no option/);
   assert.match(text, /durable timeout max = soon" is not a number/);
   assert.match(text, /resilient local access = maybe" is neither/);
+  assert.match(text, /unsafe = maybe" is neither/);
   assert.not.match(text, /Keep/);
   assert.match(text, /persistd of \/elsewhere/);
   assert.match(text, /no effect in a share/);

@@ -86,7 +86,7 @@ test('every message and event of the protocol has golden bytes', () => {
   }
   assert.equal([...events].sort(), [
     ...['close', 'conflict', 'disconnect', 'grant', 'importFailed', 'imported', 'lock'],
-    ...['rename', 'resumeFailed', 'resumed', 'sync', 'unlink', 'unlock', 'writeTime'],
+    ...['rename', 'resumeFailed', 'resumed', 'sync', 'unlink', 'unlock', 'unsafe', 'writeTime'],
   ]);
 });
 

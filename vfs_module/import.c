@@ -7,6 +7,7 @@
 #include "persistd.h"
 #include "records.h"
 #include "records_import.h"
+#include "unsafe.h"
 
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
@@ -17,8 +18,8 @@
 /* Of a tree connect, where probably nothing is to be done. */
 #define IMPORT_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
-/* Of a tree connect, where handles are known to be missing. */
-#define IMPORT_CONNECT_NS (5 * CLOCK_NS_PER_S)
+/* Where handles are known to be missing. */
+#define IMPORT_PATIENCE_NS (5 * CLOCK_NS_PER_S)
 
 static void tell(const struct wire_record *record, const char *failure)
 {
@@ -116,7 +117,7 @@ static bool import_one(struct connection_struct *conn,
 	return true;
 }
 
-/* link_ask() or link_try() */
+/* link_ask(), link_try() or link_insist() */
 typedef bool (*link_asker)(const msgpack_sbuffer *question, uint64_t seq,
 			   uint64_t deadline_ns,
 			   enum wire_reply_type expected,
@@ -174,13 +175,15 @@ static bool import_all(struct connection_struct *conn, const char *share,
 }
 
 /* Whether handles of a share are away that smbd may know nothing of. */
-static bool is_incomplete(const char *share)
+static bool lacks_records(const char *share)
 {
-	return descriptors_any_orphaned() ||
-	       (descriptors_any_away() && !records_are_complete(share));
+	return share != NULL && descriptors_any_away() &&
+	       !records_are_complete(share);
 }
 
-static bool import_within(struct connection_struct *conn, uint64_t patient_ns)
+/* ask: where handles are known to be missing */
+static bool import_within(struct connection_struct *conn, uint64_t patient_ns,
+			  link_asker ask)
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
@@ -193,8 +196,8 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns)
 	if (share == NULL || !descriptors_ready()) {
 		goto out;
 	}
-	if (is_incomplete(share)) {
-		done = import_all(conn, share, now_ns + patient_ns, link_ask);
+	if (descriptors_any_orphaned() || lacks_records(share)) {
+		done = import_all(conn, share, now_ns + patient_ns, ask);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
 		(void)import_all(conn, share, now_ns + IMPORT_LOOK_NS,
@@ -210,34 +213,86 @@ out:
 
 void import_at_connect(struct connection_struct *conn)
 {
-	if (!import_within(conn, IMPORT_CONNECT_NS)) {
+	if (!import_within(conn, IMPORT_PATIENCE_NS, link_insist)) {
 		DBG_ERR("handles that clients may come back to are not in "
 			"smbd's records, since persistd or fdkeeper does not "
-			"answer: whoever opens their files gets them\n");
+			"answer: persistent:unsafe decides who may open their "
+			"files\n");
 	}
 }
 
 bool import_of_sibling(struct connection_struct *conn)
 {
-	return !link_is_lost() && import_within(conn, IMPORT_ANSWER_NS);
+	return !link_is_lost() &&
+	       import_within(conn, IMPORT_ANSWER_NS, link_ask);
 }
 
-void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)
+/* What is to be put right before a file is opened. */
+struct wanted {
+	struct connection_struct *conn;
+	const SMB_STRUCT_STAT *st;
+	const char *share; /* NULL: only the handles of the file */
+};
+
+static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
+			  link_asker ask)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
+	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
+
+	if (w->share != NULL) {
+		return import_all(w->conn, w->share, deadline_ns, ask);
+	}
+	return import_some(w->conn, NULL, w->st->st_ex_dev, w->st->st_ex_ino,
+			   deadline_ns, ask) != IMPORTED_NOTHING;
+}
+
+/*
+ * An outage costs each smbd child one long wait. False: nobody knows what is
+ * promised to whom.
+ */
+static bool import_patiently(const struct wanted *w, const struct file_id *id)
+{
+	static bool waited_in_vain;
+	bool done = import_wanted(w, IMPORT_ANSWER_NS, link_insist);
+
+	if (!done && w->share == NULL && !records_promised_to_dead(id)) {
+		/* a durable handle gives way to the opener */
+		return true;
+	}
+	if (!done && !waited_in_vain) {
+		done = import_wanted(w, IMPORT_PATIENCE_NS, link_insist);
+	}
+	waited_in_vain = !done;
+	return done;
+}
+
+NTSTATUS import_file(struct connection_struct *conn,
+		     const struct smb_filename *smb_fname)
+{
+	const struct loadparm_substitution *lp_sub =
+		loadparm_s3_global_substitution();
+	const SMB_STRUCT_STAT *st = &smb_fname->st;
+	struct wanted w = { .conn = conn, .st = st };
+	NTSTATUS status = NT_STATUS_OK;
 	TALLOC_CTX *frame = NULL;
 	struct file_id id = { 0 };
 
 	if (!is_clients_connection(conn) || !VALID_STAT(*st) ||
 	    !S_ISREG(st->st_ex_mode) ||
 	    !descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino)) {
-		return;
+		return NT_STATUS_OK;
 	}
 	frame = talloc_stackframe();
 	id = vfs_file_id_from_sbuf(conn, st);
-	if (records_owner_died(&id)) {
-		(void)import_some(conn, NULL, st->st_ex_dev, st->st_ex_ino,
-				  deadline_ns, link_ask);
+	w.share = lp_servicename(frame, lp_sub, SNUM(conn));
+	if (!lacks_records(w.share)) {
+		w.share = NULL;
+	}
+	if ((w.share != NULL || records_owner_died(&id)) &&
+	    !import_patiently(&w, &id) &&
+	    !unsafe_may_open(conn, smb_fname)) {
+		status = unsafe_refusal(conn);
 	}
 	TALLOC_FREE(frame);
+	return status;
 }

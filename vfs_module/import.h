@@ -19,9 +19,13 @@ void import_at_connect(struct connection_struct *conn);
 bool import_of_sibling(struct connection_struct *conn);
 
 /*
- * Those of one file that is about to be opened or locked, if an smbd child that
- * had it open is dead. A memory read where the file has no handle.
+ * Those of a file that is about to be opened, if an smbd child that had it open
+ * is dead, or all of the share if the tree connect could not. A memory read
+ * where the file has no handle. Waits for up to 5 s, once in an outage, where
+ * the file may be promised to a client that is away; then it is refused if
+ * `persistent:unsafe` says so.
  */
-void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st);
+NTSTATUS import_file(struct connection_struct *conn,
+		     const struct smb_filename *smb_fname);
 
 #endif

@@ -13,6 +13,7 @@
 #define LINK_BATCH_BYTES 32768
 #define LINK_FLUSH_MS 25
 #define LINK_RETRY_MS 1000
+#define LINK_INSIST_NS (100 * CLOCK_NS_PER_MS)
 #define LINK_FIRST_HELLO_MS 10
 #define LINK_SEND_QUEUE 1000
 
@@ -209,6 +210,8 @@ static void link_found(void)
 		DBG_NOTICE("persistd answers\n");
 		persistd.lost = false;
 		persistd.welcome = false;
+		persistd.no_waiting_until_ns = 0;
+		persistd.no_settling_until_ns = 0;
 		persistd.callbacks->resync();
 		link_flush();
 	}
@@ -520,6 +523,46 @@ bool link_try(const msgpack_sbuffer *question, uint64_t seq,
 	return send_frame(question) &&
 	       await_reply(seq, deadline_ns, reply) &&
 	       is_expected(reply, expected);
+}
+
+static void pause_until(uint64_t monotonic_ns)
+{
+	(void)poll(NULL, 0, clock_ms_until(monotonic_ns));
+}
+
+bool link_insist(const msgpack_sbuffer *question, uint64_t seq,
+		 uint64_t deadline_ns, enum wire_reply_type expected,
+		 struct wire_reply *reply)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	bool answered = false;
+
+	while (link_is_open() && now_ns < deadline_ns) {
+		uint64_t try_ns =
+			MIN(deadline_ns,
+			    now_ns + LINK_RETRY_MS * CLOCK_NS_PER_MS);
+
+		if (wait_for(ZMQ_POLLOUT, try_ns)) {
+			link_flush();
+			if (send_frame(question) &&
+			    await_reply(seq, try_ns, reply)) {
+				link_found();
+				answered = true;
+				if (is_expected(reply, expected)) {
+					return true;
+				}
+				/* it has to find the keeper first */
+				pause_until(MIN(deadline_ns, now_ns +
+						LINK_INSIST_NS));
+			}
+		}
+		now_ns = clock_monotonic_ns();
+	}
+	if (link_is_open() && !answered) {
+		waited_in_vain();
+		link_lose("no answer in time");
+	}
+	return false;
 }
 
 static bool open_socket(const char *run_dir)

@@ -70,6 +70,14 @@ bool link_try(const msgpack_sbuffer *question, uint64_t seq,
 	      uint64_t deadline_ns, enum wire_reply_type expected,
 	      struct wire_reply *reply);
 
+/*
+ * The same for what must not go on without an answer: asks again once a second,
+ * also if persistd has just not answered others.
+ */
+bool link_insist(const msgpack_sbuffer *question, uint64_t seq,
+		 uint64_t deadline_ns, enum wire_reply_type expected,
+		 struct wire_reply *reply);
+
 /* Whether persistd has not answered of late. */
 bool link_is_lost(void);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Share-mode entries (locking.tdb), and what concerns entry and locks both. */
+#include <poll.h>
+#include <sys/pidfd.h>
+
 #include "samba_compat.h"
 #include "fault.h"
 #include "records.h"
@@ -265,6 +268,25 @@ struct server_id records_surrogate(uint64_t pid)
 	};
 }
 
+bool records_is_alive(const struct server_id *id)
+{
+	struct pollfd ended = { .events = POLLIN };
+	int count = 0;
+
+	if (!serverid_exists(id)) {
+		return false;
+	}
+	/* pidfd_open(2): readable when the process has ended, reaped or not */
+	ended.fd = pidfd_open((pid_t)id->pid, 0);
+	if (ended.fd == -1) {
+		/* a thread of the keeper, for one */
+		return true;
+	}
+	count = poll(&ended, 1, 0);
+	close(ended.fd);
+	return count != 1;
+}
+
 void records_save_lease(const struct file_id *id,
 			const struct share_mode_entry *e,
 			struct persistent_surrogate *saved)
@@ -352,8 +374,8 @@ static bool others_fn(struct share_mode_entry *e, bool *modified,
 	    e->share_file_id == state->mine->share_file_id) {
 		return false;
 	}
-	state->found = !server_id_is_disconnected(&e->pid) &&
-		       !is_oplock_stat_open(e->access_mask);
+	state->found = !is_oplock_stat_open(e->access_mask) &&
+		       records_is_alive(&e->pid);
 	return state->found;
 }
 

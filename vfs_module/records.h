@@ -129,6 +129,13 @@ void records_forget(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
 /* The server id under which a surrogate owns records (cookie.h). */
 struct server_id records_surrogate(uint64_t pid);
 
+/*
+ * Whether the owner of an entry or record exists. Unlike smbd, which goes by
+ * whether the listening smbd has cleaned up after it, this takes a process that
+ * has ended for dead at once. False for the owner of disconnected opens.
+ */
+bool records_is_alive(const struct server_id *id);
+
 /* What saved shall remember of the lease of an entry. */
 void records_save_lease(const struct file_id *id,
 			const struct share_mode_entry *e,
@@ -261,6 +268,12 @@ enum records_open_owner {
 enum records_open_owner records_open_read(TALLOC_CTX *mem_ctx,
 					  uint32_t persistent_id,
 					  struct smbXsrv_open_global0 **global);
+
+/*
+ * Whether a resilient open of the file is in the hands of a process that is
+ * gone. Reads all records of opens.
+ */
+bool records_promised_to_dead(const struct file_id *id);
 
 /* Writes it, unless a living process owns it meanwhile. */
 bool records_open_write(struct smbXsrv_open_global0 *global);

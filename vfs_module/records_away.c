@@ -101,7 +101,7 @@ static bool room_fn(struct share_mode_entry *other, bool *modified,
 		return true;
 	}
 	/* disconnected or dead (share_entry_stale_pid() would delete it) */
-	if (!serverid_exists(&other->pid)) {
+	if (!records_is_alive(&other->pid)) {
 		return false;
 	}
 	if (other->op_type == LEASE_OPLOCK) {
@@ -174,7 +174,7 @@ static bool holder_fn(struct share_mode_entry *e, bool *modified,
 	struct holder_state *state = private_data;
 
 	if (e->share_file_id != state->share_file_id ||
-	    server_id_is_disconnected(&e->pid) || !serverid_exists(&e->pid)) {
+	    server_id_is_disconnected(&e->pid) || !records_is_alive(&e->pid)) {
 		return false;
 	}
 	state->pid = e->pid;

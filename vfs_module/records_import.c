@@ -494,7 +494,7 @@ static bool dead_fn(struct share_mode_entry *e, bool *modified,
 	bool *died = private_data;
 
 	*died = !server_id_is_disconnected(&e->pid) &&
-		!serverid_exists(&e->pid);
+		!records_is_alive(&e->pid);
 	return *died;
 }
 

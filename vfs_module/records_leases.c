@@ -22,7 +22,7 @@ static bool lease_user_fn(struct share_mode_entry *e, bool *modified,
 		       GUID_equal(&e->client_guid, &mine->client_guid) &&
 		       smb2_lease_key_equal(&e->lease_key,
 					    &mine->lease_key) &&
-		       serverid_exists(&e->pid);
+		       records_is_alive(&e->pid);
 	return state->found;
 }
 

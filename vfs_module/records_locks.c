@@ -212,7 +212,7 @@ static bool is_away(const struct lock_struct *l)
 	if (server_id_is_disconnected(&l->context.pid)) {
 		return true;
 	}
-	if (serverid_exists(&l->context.pid)) {
+	if (records_is_alive(&l->context.pid)) {
 		return false;
 	}
 	frame = talloc_stackframe();

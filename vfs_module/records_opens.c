@@ -105,8 +105,8 @@ static enum records_open_owner owner_of(
 	if (server_id_is_disconnected(&global->server_id)) {
 		return RECORDS_OPEN_DISCONNECTED;
 	}
-	return serverid_exists(&global->server_id) ? RECORDS_OPEN_ALIVE :
-						     RECORDS_OPEN_DEAD;
+	return records_is_alive(&global->server_id) ? RECORDS_OPEN_ALIVE :
+						      RECORDS_OPEN_DEAD;
 }
 
 enum records_open_owner records_open_read(TALLOC_CTX *mem_ctx,
@@ -126,6 +126,54 @@ enum records_open_owner records_open_read(TALLOC_CTX *mem_ctx,
 		return RECORDS_OPEN_MISSING;
 	}
 	return owner_of(*global);
+}
+
+static bool is_of_file(const struct persistent_cookie *c,
+		       const struct file_id *id)
+{
+	struct vfs_default_durable_cookie stock = { .allow_reconnect = false };
+	TALLOC_CTX *frame = talloc_stackframe();
+	enum ndr_err_code err = ndr_pull_struct_blob(
+		&c->stock, frame, &stock,
+		(ndr_pull_flags_fn_t)ndr_pull_vfs_default_durable_cookie);
+	bool same = NDR_ERR_CODE_IS_SUCCESS(err) &&
+		    file_id_equal(&stock.id, id);
+
+	TALLOC_FREE(frame);
+	return same;
+}
+
+struct promise {
+	const struct file_id *id;
+	bool found;
+};
+
+static int promised_fn(struct db_record *rec, void *private_data)
+{
+	struct promise *promise = private_data;
+	TALLOC_CTX *frame = talloc_stackframe();
+	struct smbXsrv_open_global0 *global = NULL;
+	struct persistent_cookie c = { .is_pathref = false };
+
+	promise->found =
+		parse_open(frame, dbwrap_record_get_value(rec), &global) &&
+		cookie_pull(&global->backend_cookie, &c) &&
+		c.kind == PERSISTENT_KIND_RESILIENT &&
+		is_of_file(&c, promise->id) &&
+		owner_of(global) == RECORDS_OPEN_DEAD;
+	TALLOC_FREE(frame);
+	return promise->found;
+}
+
+bool records_promised_to_dead(const struct file_id *id)
+{
+	struct promise promise = { .id = id };
+	struct db_context *db = open_db();
+
+	return db != NULL &&
+	       NT_STATUS_IS_OK(dbwrap_traverse_read(db, promised_fn, &promise,
+						    NULL)) &&
+	       promise.found;
 }
 
 bool records_open_write(struct smbXsrv_open_global0 *global)

@@ -34,6 +34,7 @@
 #include "records.h"
 #include "resilient.h"
 #include "resume.h"
+#include "unsafe.h"
 
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
@@ -41,8 +42,15 @@
 #define DEFAULT_RUN_DIR "/run/persistd"
 #define SETTLE_MS 100
 
+/* persistd is back. */
+static void resync(void)
+{
+	handles_resync();
+	unsafe_tell();
+}
+
 static const struct link_callbacks link_callbacks = {
-	.resync = handles_resync,
+	.resync = resync,
 };
 
 /* An smbd child serves one client. */
@@ -168,12 +176,16 @@ static NTSTATUS persistent_create_file(
 	struct keep keep = { .away = NULL };
 	NTSTATUS status;
 
-	import_file(vfs->conn, &smb_fname->st);
 	status = app_instance_arriving(vfs->conn, smb_fname, &app);
 	if (!NT_STATUS_IS_OK(status)) {
 		return status;
 	}
 	contend_arriving(vfs->conn, smb_fname, lease, in_context_blobs);
+	/* the last that may wait: smbd forgets the dead when it meets them */
+	status = import_file(vfs->conn, smb_fname);
+	if (!NT_STATUS_IS_OK(status)) {
+		return status;
+	}
 	keep_begin(&req_keep, &keep, &oplock_request, &lease);
 	status = SMB_VFS_NEXT_CREATE_FILE(
 		vfs, req, dirfsp, smb_fname, access_mask, share_access,

@@ -308,6 +308,22 @@ void wire_event_write_time(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 	pack_i64(&pk, "toNs", to_ns);
 }
 
+void wire_event_unsafe(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+		       const char *client_address, uint64_t allowed,
+		       uint64_t refused)
+{
+	msgpack_packer pk = { 0 };
+
+	event_begin(&pk, out, "unsafe");
+	msgpack_pack_map(&pk, 5);
+	pack_u64(&pk, "dev", dev);
+	pack_u64(&pk, "ino", ino);
+	pack_str(&pk, "clientAddress");
+	pack_str(&pk, client_address);
+	pack_u64(&pk, "allowed", allowed);
+	pack_u64(&pk, "refused", refused);
+}
+
 void wire_event_sync(msgpack_sbuffer *out, const uint8_t *cookies,
 		     size_t count)
 {

@@ -160,6 +160,10 @@ void wire_event_unlink(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 /* smbd sets the file's modification time; the data stays */
 void wire_event_write_time(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
 			   int64_t from_ns, int64_t to_ns);
+/* opens while persistd was away; the last one was by client_address */
+void wire_event_unsafe(msgpack_sbuffer *out, uint64_t dev, uint64_t ino,
+		       const char *client_address, uint64_t allowed,
+		       uint64_t refused);
 /* count cookies of WIRE_COOKIE_SIZE bytes, one behind the other */
 void wire_event_sync(msgpack_sbuffer *out, const uint8_t *cookies,
 		     size_t count);

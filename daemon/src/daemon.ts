@@ -3,6 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { AdminDesk } from './admin-desk.js';
 import { now, readBootId } from './clock.js';
@@ -23,6 +24,7 @@ import type { ImportBody, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 const SERVER_CHECK_MS = 10_000;
 /** Less than what the module waits for an answer. */
 const ORPHANS_WAIT_NS = 100n * NS_PER_MS;
+const KEEPER_LOOK_MS = 2;
 
 export interface DaemonOptions {
   readonly runDirectory: string;
@@ -121,7 +123,7 @@ export class Daemon {
       arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
       import: async (wanted) => {
-        await this.#orphansSeen(wanted);
+        if (!(await this.#orphansSeen(wanted))) return null;
         const { imports, effects } = this.#core.import(now(), wanted);
         await this.#perform(effects);
         return imports;
@@ -131,8 +133,11 @@ export class Daemon {
     });
   }
 
-  /** Until the keeper has told of every smbd child that is dead, or a bounded while has passed. */
-  async #orphansSeen({ share, dev, ino }: ImportBody): Promise<void> {
+  /**
+   * Until the keeper has told of every smbd child that is dead, or a bounded while has
+   * passed. False: there is no keeper, or it has not yet said what it has.
+   */
+  async #orphansSeen({ share, dev, ino }: ImportBody): Promise<boolean> {
     const { table } = this.#core;
     const end = now().monotonicNs + ORPHANS_WAIT_NS;
     const isMissing = ({ state, retained, record }: Handle) =>
@@ -141,8 +146,10 @@ export class Daemon {
       // its answer comes behind every report of what happened before
       await this.#keeper.info();
       const handles = share === null ? table.onFile(dev, ino) : table.allLive();
-      if (![...handles].some(isMissing)) return;
+      if (this.#core.keeperListed && ![...handles].some(isMissing)) return true;
+      await setTimeout(KEEPER_LOOK_MS);
     } while (now().monotonicNs < end);
+    return this.#core.keeperListed;
   }
 
   async #takeOver(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): Promise<void> {

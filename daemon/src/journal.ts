@@ -21,6 +21,7 @@ const LEVELS: Readonly<Record<WatchEventName, 'debug' | 'info' | 'warn'>> = {
   supersede: 'info',
   extend: 'info',
   fail: 'warn',
+  unsafe: 'warn',
   'keeper-lost': 'warn',
   'keeper-back': 'info',
 };

@@ -268,6 +268,9 @@ static void print_changes(void)
 			    "SHARING_VIOLATION");
 	print_events("events: conflict", &e, 1);
 
+	wire_event_unsafe(&e, 2049, 131313, "192.0.2.9", 1, 0);
+	print_events("events: unsafe", &e, 1);
+
 	wire_event_sync(&e, NULL, 0);
 	print_events("events: sync with nothing held", &e, 1);
 	wire_event_sync(&e, two_cookies, 2);

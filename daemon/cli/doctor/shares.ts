@@ -25,6 +25,7 @@ const KNOWN_OPTIONS: readonly string[] = [
   'local access',
   'durable local access',
   'resilient local access',
+  'unsafe',
 ];
 
 /** Modules whose files live elsewhere: the open has no kernel descriptor that could be kept. */
@@ -130,6 +131,14 @@ function options(conf: SmbConf, name: string, share: Settings): Finding[] {
           `share ${name}`,
           `"${key} = ${value}" is neither "yield" nor "keep" and has no effect`,
           'Write "yield": local access ends a handle that is away, or "keep".',
+        ),
+      );
+    } else if (option === 'unsafe' && !/^(allow|refuse)$/i.test(value)) {
+      findings.push(
+        warn(
+          `share ${name}`,
+          `"${key} = ${value}" is neither "allow" nor "refuse", "allow" is taken`,
+          'Write "refuse": nobody opens a file that may be promised while persistd is away.',
         ),
       );
     }

@@ -58,6 +58,16 @@ export class Contention {
     }
   }
 
+  /** While persistd was away: opens of files of which nobody knew whose they were. */
+  unsafe({ dev, ino, clientAddress, allowed, refused }: EventBody<'unsafe'>): void {
+    const { unsafeOpens } = this.#context.counters;
+    unsafeOpens.allowed += Number(allowed);
+    unsafeOpens.refused += Number(refused);
+    const reason = `${allowed} opens allowed, ${refused} refused, the last by ${clientAddress}`;
+    const [handle = null] = this.#context.table.onFile(dev, ino);
+    this.#context.publish('unsafe', handle, reason);
+  }
+
   #breakLevels(dev: bigint, ino: bigint, reason: string): void {
     for (const handle of this.#absent(dev, ino)) {
       const { record, levelLost } = handle;

@@ -152,6 +152,11 @@ export class Core {
     return this.#run(now, () => this.#local.touched(touch));
   }
 
+  /** It has said what it has, and tells of each change. */
+  get keeperListed(): boolean {
+    return this.#keeper.listed;
+  }
+
   /** smbd children that hold handles of which nobody would report the end. */
   unwatchedServers(): ServerId[] {
     if (!this.#keeper.listed) return [];
@@ -205,6 +210,7 @@ export class Core {
       supersedes: counters.supersedes,
       closes: counters.closes,
       failures: { ...counters.failures },
+      unsafe_opens: { ...counters.unsafeOpens },
       illegal_transitions: counters.illegalTransitions,
       unknown_cookies: counters.unknownCookies,
       events: counters.events,

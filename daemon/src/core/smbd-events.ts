@@ -37,6 +37,8 @@ export class SmbdEvents {
         return this.#contention.conflict(event.body);
       case 'writeTime':
         return writeTimeSet(this.#context, event.body);
+      case 'unsafe':
+        return this.#contention.unsafe(event.body);
       case 'unlink':
         return unlinked(this.#context, event.body);
       case 'sync':

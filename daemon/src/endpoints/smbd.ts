@@ -31,8 +31,8 @@ export interface SmbdService {
   /** Resolve to the handles that ended, when their descriptors are closed. */
   arrive(arrival: ArriveBody): Promise<readonly Handle[]>;
   contend(contention: ContendBody): Promise<readonly Handle[]>;
-  /** Resolves when all that the keeper reported before is taken in. */
-  import(wanted: ImportBody): Promise<Imports>;
+  /** Resolves when all that the keeper reported before is taken in; null: it is away. */
+  import(wanted: ImportBody): Promise<Imports | null>;
   takeover(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): void;
   bad(endpoint: 'smbd', why: string): void;
 }
@@ -67,9 +67,10 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
       });
       return;
     case 'import':
-      void service
-        .import(request.body)
-        .then((answer) => reply('imports', imports.encode(answer) as Body));
+      void service.import(request.body).then((answer) => {
+        if (answer !== null) reply('imports', imports.encode(answer) as Body);
+        else reply('error', { code: 'failure', message: 'fdkeeper does not answer' });
+      });
       return;
     case 'takeover':
       return service.takeover(request.body, (answer) =>

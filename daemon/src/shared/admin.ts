@@ -68,6 +68,8 @@ export interface StatsView {
   closes: number;
   /** By reason. */
   failures: Counts;
+  /** Opens by rule of `persistent:unsafe`, while smbd children could not ask. */
+  unsafe_opens: { allowed: number; refused: number };
   illegal_transitions: number;
   /** Events that name a cookie persistd does not know. */
   unknown_cookies: number;
@@ -120,6 +122,7 @@ export const WATCH_EVENTS = [
   'unlink',
   'conflict',
   'level-lost',
+  'unsafe',
   'keeper-lost',
   'keeper-back',
 ] as const;

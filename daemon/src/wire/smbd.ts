@@ -38,6 +38,13 @@ const eventBodies = {
   rename: map({ dev: uint64, ino: uint64, isDirectory: bool, from: path, to: path }),
   conflict: map({ dev: uint64, ino: uint64, clientAddress: text, status: text }),
   writeTime: map({ dev: uint64, ino: uint64, fromNs: int64, toNs: int64 }),
+  unsafe: map({
+    dev: uint64,
+    ino: uint64,
+    clientAddress: text,
+    allowed: uint64,
+    refused: uint64,
+  }),
   unlink: map({ dev: uint64, ino: uint64, path }),
   sync: map({ cookies: list(bin16) }),
 };

@@ -541,6 +541,11 @@ bool descriptors_maybe_kept(uint64_t dev, uint64_t ino)
 	return index_counts_file(KEEPER_INDEX_KEPT, dev, ino);
 }
 
+bool descriptors_are_all(void)
+{
+	return index_counts(KEEPER_INDEX_SETTLED);
+}
+
 bool descriptors_any_away(void)
 {
 	return index_counts(KEEPER_INDEX_AWAY);

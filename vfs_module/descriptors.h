@@ -86,6 +86,12 @@ bool descriptors_maybe_parked(uint64_t dev, uint64_t ino);
 /* The same for any kept descriptor of the file. */
 bool descriptors_maybe_kept(uint64_t dev, uint64_t ino);
 
+/*
+ * Whether there is a keeper, and what an earlier one had and persistd can have
+ * made again is with it.
+ */
+bool descriptors_are_all(void);
+
 /* Whether any descriptor is parked or orphaned. */
 bool descriptors_any_away(void);
 

@@ -2,6 +2,7 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "durability.h"
 #include "import.h"
 #include "lock_sequence.h"
 #include "persistd.h"
@@ -173,11 +174,19 @@ static bool import_all(struct connection_struct *conn, const char *share,
 	return result == IMPORTED_ALL;
 }
 
+/* Whether handles of the share may be about to be made again. */
+static bool is_being_remade(const struct connection_struct *conn)
+{
+	return durability_may_be_host(conn) && !descriptors_are_all();
+}
+
 /* Whether handles of a share are away that smbd may know nothing of. */
-static bool is_incomplete(const char *share)
+static bool is_incomplete(const struct connection_struct *conn,
+			  const char *share)
 {
 	return descriptors_any_orphaned() ||
-	       (descriptors_any_away() && !records_are_complete(share));
+	       (descriptors_any_away() && !records_are_complete(share)) ||
+	       is_being_remade(conn);
 }
 
 static bool import_within(struct connection_struct *conn, uint64_t patient_ns)
@@ -189,11 +198,12 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns)
 	char *share = lp_servicename(frame, lp_sub, SNUM(conn));
 	bool done = true;
 
-	/* without the keeper there is nothing to import */
-	if (share == NULL || !descriptors_ready()) {
+	/* without the keeper there is nothing to import, or not yet */
+	if (share == NULL ||
+	    (!descriptors_ready() && !is_being_remade(conn))) {
 		goto out;
 	}
-	if (is_incomplete(share)) {
+	if (is_incomplete(conn, share)) {
 		done = import_all(conn, share, now_ns + patient_ns, link_ask);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
@@ -230,14 +240,18 @@ void import_file(struct connection_struct *conn, const SMB_STRUCT_STAT *st)
 
 	if (!is_clients_connection(conn) || !VALID_STAT(*st) ||
 	    !S_ISREG(st->st_ex_mode) ||
-	    !descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino)) {
+	    (!descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino) &&
+	     !is_being_remade(conn))) {
 		return;
 	}
 	frame = talloc_stackframe();
 	id = vfs_file_id_from_sbuf(conn, st);
 	if (records_owner_died(&id)) {
-		(void)import_some(conn, NULL, st->st_ex_dev, st->st_ex_ino,
-				  deadline_ns, link_ask);
+		while (import_some(conn, NULL, st->st_ex_dev, st->st_ex_ino,
+				   deadline_ns, link_ask) == IMPORTED_SOME &&
+		       clock_monotonic_ns() < deadline_ns) {
+			continue;
+		}
 	}
 	TALLOC_FREE(frame);
 }

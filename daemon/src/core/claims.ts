@@ -84,7 +84,7 @@ export class Claims {
       this.#context.end(handle, 'expired', 'expired', { server: null, drop: true });
       return refusal('expired', true);
     }
-    const modified = isModified(claim.stat, disconnect.stat);
+    const modified = disconnect.stat !== null && isModified(claim.stat, disconnect.stat);
     if (modified && yieldsToLocalAccess(policy, handle.record)) {
       this.#context.end(handle, 'superseded', 'modified', { server: null, drop: true });
       return refusal('modified', true);

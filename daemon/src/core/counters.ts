@@ -15,6 +15,7 @@ export class Counters {
   expiries = 0;
   supersedes = 0;
   closes = 0;
+  remakes = 0;
   illegalTransitions = 0;
   unknownCookies = 0;
   /** By reason. */

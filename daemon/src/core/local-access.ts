@@ -55,7 +55,7 @@ export class LocalAccess {
     if (since.monotonicNs !== sinceNs) {
       this.#asked.delete(id);
       this.consider(id);
-    } else if (isModified(content, stat)) {
+    } else if (stat !== null && isModified(content, stat)) {
       this.#end(handle, 'modified');
     }
   }

@@ -66,6 +66,8 @@ export interface StatsView {
   expiries: number;
   supersedes: number;
   closes: number;
+  /** Handles that were made again after the keeper or the host was lost. */
+  remakes: number;
   /** By reason. */
   failures: Counts;
   illegal_transitions: number;
@@ -108,6 +110,7 @@ export const WATCH_EVENTS = [
   'disconnect',
   'resume',
   'import',
+  'remade',
   'refuse',
   'close',
   'expire',

@@ -5,11 +5,13 @@ import { type Body, isMap } from '../shared/message.js';
 import {
   bin16,
   bool,
+  bytes,
   type Codec,
   type Decoded,
   list,
   map,
   nullable,
+  optional,
   path,
   text,
   uint32,
@@ -20,8 +22,14 @@ import { appInstance, fileStat, handleRecord, lock, type ServerId, serverId } fr
 
 const eventBodies = {
   grant: handleRecord,
-  lock: map({ cookie: bin16, start: uint64, count: uint64, exclusive: bool }),
-  unlock: map({ cookie: bin16, start: uint64, count: uint64 }),
+  lock: map({
+    cookie: bin16,
+    start: uint64,
+    count: uint64,
+    exclusive: bool,
+    note: optional(bytes),
+  }),
+  unlock: map({ cookie: bin16, start: uint64, count: uint64, note: optional(bytes) }),
   disconnect: map({
     cookie: bin16,
     stat: fileStat,

@@ -371,6 +371,12 @@ bool descriptors_ready(void)
 	return keeper.fd != -1;
 }
 
+bool descriptors_ready_now(void)
+{
+	keeper.no_attempt_until_ns = 0;
+	return descriptors_ready();
+}
+
 /* Waits for the answer to the packet sent last. A status, or an errno. */
 static int await_answer(enum keeper_type type, uint64_t deadline_ns,
 			struct packet *p, int *fd)

@@ -29,6 +29,9 @@ void descriptors_open(struct tevent_context *ev, const char *run_dir,
  */
 bool descriptors_ready(void);
 
+/* The same, without a second's pause: somebody has just seen the keeper. */
+bool descriptors_ready_now(void);
+
 /*
  * Gives a copy of fd into keeping, without waiting. False if the keeper did
  * not take it; a refusal for lack of room comes later, by the callback.

@@ -146,6 +146,10 @@ static enum imported import_some(struct connection_struct *conn,
 	wire_pack_import(&question, seq, link_self(), records_epoch(),
 			 guid.buf, share, dev, ino);
 	if (ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, &reply)) {
+		/* persistd knows of descriptors from the keeper only */
+		if (reply.imports->count > 0) {
+			(void)descriptors_ready_now();
+		}
 		for (i = 0; i < reply.imports->count; i++) {
 			done += import_one(conn, &reply.imports->handles[i]);
 		}

@@ -2,6 +2,7 @@
 /** `durability = host` on file systems that are mounted again, with another device number. */
 import { strict as assert } from 'node:assert';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import {
   chmodSync,
   mkdirSync,
@@ -78,6 +79,38 @@ async function holdResilient(share: string): Promise<Held> {
 
 const remade = (name: string) =>
   samba.until(`${name} made again`, () => samba.handle(name).remade, 15_000);
+
+test('after a boot the time that is left is told by wall time', async () => {
+  const share = 'booted';
+  await samba.addShare(share, 'vfs objects = persistent', 'persistent:durability = host');
+  const away = await hold(samba, share);
+  const connected = await holdResilient(share);
+  const lost = await hold(samba, 'durable');
+  await connected.open.lock(RANGE).ok();
+  await drop(samba, away);
+  const { expires_at: expiry } = samba.handle(away.name);
+  await killHost(samba);
+  for (const { client } of [connected, lost]) await client.drop();
+  const bootId = join(samba.dir, 'boot_id');
+  writeFileSync(bootId, `${randomUUID()}\n`);
+  execFileSync('mount', ['--bind', bootId, '/proc/sys/kernel/random/boot_id']);
+  await bootHost(samba);
+  for (const { name } of [away, connected]) await remade(name);
+  const shiftMs = Date.parse(samba.handle(away.name).expires_at ?? '') - Date.parse(expiry ?? '');
+  assert.ok(Math.abs(shiftMs) < 50, `the deadline moved by ${shiftMs} ms`);
+  const { state, reason } = samba.handle(lost.name);
+  assert.deepEqual([state, reason], ['failed', 'descriptor-lost']);
+  const other = await samba.connect(share);
+  assert.equal(await other.open(connected.name).code(), 'SHARING_VIOLATION');
+  for (const held of [away, connected]) {
+    const { open } = await resume(samba, held);
+    assert.equal(open.granted.lease?.state, held.open.granted.lease?.state);
+    if (held === connected) await open.unlock(RANGE).ok();
+    await open.close().ok();
+  }
+  await samba.nothingLeft();
+  umount('/proc/sys/kernel/random/boot_id');
+});
 
 for (const type of ['ext4', 'xfs', 'btrfs'].filter(isThere)) {
   const share = `on-${type}`;

@@ -255,6 +255,45 @@ test('the deadline counts on through the outage', async () => {
   await samba.nothingLeft();
 });
 
+test('a sibling with a connection of before is refused as soon as there is another keeper', async () => {
+  const sibling = await samba.connect('host');
+  const held = await resilient('host', { share: 0 });
+  await keeperDies(held);
+  assert.equal(await sibling.open(held.name).code(), 'SHARING_VIOLATION');
+  const again = await resume(samba, held);
+  await again.open.close().ok();
+  await (await sibling.open(held.name).ok()).close().ok();
+  await samba.nothingLeft();
+});
+
+test('a handle in use is deposited with the next keeper, and is no other description', async () => {
+  const held = await hold(samba, 'host');
+  await samba.verb('kill', 'keeper');
+  await samba.verb('restart', 'keeper');
+  await samba.until('its deposit', () => samba.handle(held.name).retained);
+  await drop(samba, held);
+  const again = await resume(samba, held);
+  const { remade: isRemade, durability } = samba.handle(held.name);
+  assert.deepEqual([isRemade, durability], [false, 'host']);
+  await again.open.close().ok();
+  await samba.nothingLeft();
+});
+
+test('a handle is made again as often as keepers die', async () => {
+  const held = await resilient('host', { share: 0 });
+  await drop(samba, held);
+  for (let round = 0; round < 3; round++) {
+    await samba.verb('kill', 'keeper');
+    await samba.verb('restart', 'keeper');
+    await samba.until('it', () => samba.handle(held.name).retained && samba.kept() === 1);
+  }
+  const other = await samba.connect('host');
+  assert.equal(await other.open(held.name).code(), 'SHARING_VIOLATION');
+  const again = await resume(samba, held);
+  await again.open.close().ok();
+  await samba.nothingLeft();
+});
+
 test('a tree connect waits for keeper and persistd, if smbd is there before them', async () => {
   const held = await resilient('host', { share: 0 });
   await drop(samba, held);

@@ -206,7 +206,7 @@ test('a write time is stored, so that another persistd knows it', () => {
   const { bench } = away();
   setTime(bench, THEN, 1n);
   const { state } = bench.core.table.live(ID) ?? {};
-  assert.is(state?.name === 'disconnected' && state.disconnect.stat.mtimeNs, 1n);
+  assert.is(state?.name === 'disconnected' && state.disconnect.stat?.mtimeNs, 1n);
 });
 
 test('the answer to a watch of an earlier disconnect is not taken for this one', () => {

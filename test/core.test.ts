@@ -295,7 +295,7 @@ lifecycle('a handle that another open superseded says so', () => {
 
 lifecycle('locks come and go', () => {
   const bench = new Bench();
-  const range = { cookie: ID, start: 2n ** 63n, count: 10n };
+  const range = { cookie: ID, start: 2n ** 63n, count: 10n, note: null };
   bench.grant();
   bench.events(1, { type: 'lock', body: { ...range, exclusive: true } });
   const view = handleView(bench.core.table.live(ID)!, bench.now);

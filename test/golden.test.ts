@@ -26,6 +26,7 @@ interface VerdictBody {
   levelLost?: boolean;
   ended?: number[] | number;
   serverId?: ServerId;
+  flushed?: boolean;
   more?: boolean;
   handles?: ImportBody[];
   refused?: boolean;
@@ -74,6 +75,7 @@ function understood({ type, value }: Golden): string {
   if (body.levelLost) words.push('level-lost');
   if (body.reason !== undefined) words.push(body.reason);
   if (body.final) words.push('final');
+  if (body.flushed) words.push('flushed');
   if (body.refused) words.push('refused');
   for (const { cookie, serverId } of body.holders ?? []) {
     words.push('held', cookie.bin.slice(0, 2), ...holder(serverId));

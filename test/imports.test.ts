@@ -119,7 +119,7 @@ test('one with more locks than fit into a message ends, and hinders no other', (
   const [many, few] = [bench.hold(1), bench.hold(2)];
   const locks = Array.from({ length: 8193 }, (_, start) => ({
     type: 'lock' as const,
-    body: { cookie: many, start: BigInt(start), count: 1n, exclusive: true },
+    body: { cookie: many, start: BigInt(start), count: 1n, exclusive: true, note: null },
   }));
   bench.events(...locks);
   for (const id of [many, few]) bench.keeper(id, 'orphaned');
@@ -168,7 +168,7 @@ test('locks go with it, and whether it is to be protected', () => {
   const bench = new Bench();
   const id = bench.hold(1, { kind: 'resilient' });
   const lock = { start: 1n, count: 2n, exclusive: true };
-  bench.events({ type: 'lock', body: { cookie: id, ...lock } });
+  bench.events({ type: 'lock', body: { cookie: id, ...lock, note: null } });
   bench.keeper(id, 'orphaned');
   const [handle] = bench.import().handles;
   assert.equal(handle?.locks, [lock]);

@@ -127,6 +127,8 @@ function record(cookie: string, changes: Partial<HandleRecord> = {}): HandleReco
     recordsEpoch: '0'.repeat(32),
     knownAs: null,
     appInstance: null,
+    durability: 'process',
+    posixLocking: null,
     ...changes,
   };
 }
@@ -367,7 +369,7 @@ persistctl('tells what a handle protects and whom it kept from the file', async 
   await send(
     world,
     { type: 'grant', body },
-    { type: 'lock', body: { cookie, start: 5n, count: 10n, exclusive: true } },
+    { type: 'lock', body: { cookie, start: 5n, count: 10n, exclusive: true, note: null } },
     disconnect(cookie),
     { type: 'conflict', body: conflict },
   );

@@ -170,7 +170,7 @@ persistdTest('killed and started again it knows its handles', async (world) => {
   await smbd.events(grant(), grant({ cookie: cookie(2) }), disconnect());
   await smbd.events({
     type: 'lock',
-    body: { cookie: cookie(2), start: 2n ** 63n, count: 1n, exclusive: true },
+    body: { cookie: cookie(2), start: 2n ** 63n, count: 1n, exclusive: true, note: null },
   });
   const before = await handles(world);
   await persistd.end('SIGKILL');

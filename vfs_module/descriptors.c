@@ -371,6 +371,12 @@ bool descriptors_ready(void)
 	return keeper.fd != -1;
 }
 
+bool descriptors_ready_now(void)
+{
+	keeper.no_attempt_until_ns = 0;
+	return descriptors_ready();
+}
+
 /* Waits for the answer to the packet sent last. A status, or an errno. */
 static int await_answer(enum keeper_type type, uint64_t deadline_ns,
 			struct packet *p, int *fd)
@@ -539,6 +545,11 @@ bool descriptors_maybe_parked(uint64_t dev, uint64_t ino)
 bool descriptors_maybe_kept(uint64_t dev, uint64_t ino)
 {
 	return index_counts_file(KEEPER_INDEX_KEPT, dev, ino);
+}
+
+bool descriptors_are_all(void)
+{
+	return index_counts(KEEPER_INDEX_SETTLED);
 }
 
 bool descriptors_any_away(void)

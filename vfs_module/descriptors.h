@@ -29,6 +29,9 @@ void descriptors_open(struct tevent_context *ev, const char *run_dir,
  */
 bool descriptors_ready(void);
 
+/* The same, without a second's pause: somebody has just seen the keeper. */
+bool descriptors_ready_now(void);
+
 /*
  * Gives a copy of fd into keeping, without waiting. False if the keeper did
  * not take it; a refusal for lack of room comes later, by the callback.
@@ -85,6 +88,12 @@ bool descriptors_maybe_parked(uint64_t dev, uint64_t ino);
 
 /* The same for any kept descriptor of the file. */
 bool descriptors_maybe_kept(uint64_t dev, uint64_t ino);
+
+/*
+ * Whether there is a keeper, and what an earlier one had and persistd can have
+ * made again is with it.
+ */
+bool descriptors_are_all(void);
 
 /* Whether any descriptor is parked or orphaned. */
 bool descriptors_any_away(void);

@@ -2,6 +2,7 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "durability.h"
 #include "fault.h"
 #include "handle.h"
 #include "open_name.h"
@@ -229,6 +230,10 @@ static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
 		goto out;
 	}
 	r.local_access = local_access(conn, r.kind);
+	h->survives_host = !strequal(r.kind, "plain") && !h->process_only &&
+			   durability_is_host(conn, r.kind);
+	r.survives_host = h->survives_host;
+	r.posix_locking = lp_posix_locking(conn->params);
 	r.dev = st.st_dev;
 	r.ino = st.st_ino;
 	if (r.client_address == NULL) {
@@ -335,6 +340,19 @@ static bool restore_create_guid(struct persistent_handle *h)
 	return true;
 }
 
+/* One of which not all is on disk in time outlives processes only. */
+static void settle_durability(struct persistent_handle *h)
+{
+	if (!h->survives_host || !h->deposited ||
+	    durability_settle(DURABILITY_WAIT_MS)) {
+		return;
+	}
+	DBG_WARNING("%s would not outlive the host: persistd has not all of "
+		    "it on disk\n", fsp_str_dbg(h->fsp));
+	h->process_only = true;
+	handle_tell_again(h);
+}
+
 /* Another node may come as soon as the CREATE is answered. */
 static void hurry_app_instance(const struct persistent_handle *h)
 {
@@ -374,6 +392,7 @@ void handle_announce(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
 	h->out_context_blobs = NULL;
+	settle_durability(h);
 	hurry_app_instance(h);
 }
 
@@ -396,6 +415,7 @@ bool handle_secure(struct persistent_handle *h)
 	    fstat(fsp_get_pathref_fd(h->fsp), &st) == -1) {
 		return false;
 	}
+	h->process_only = false;
 	msgpack_sbuffer_init(&record);
 	if (pack_record(h, &record)) {
 		if (!h->deposited) {
@@ -411,7 +431,9 @@ bool handle_secure(struct persistent_handle *h)
 	return h->deposited &&
 	       descriptors_settled(st.st_dev, st.st_ino, deadline_ns) &&
 	       h->deposited &&
-	       link_settle(clock_ms_until(deadline_ns));
+	       (h->survives_host ?
+			durability_settle(clock_ms_until(deadline_ns)) :
+			link_settle(clock_ms_until(deadline_ns)));
 }
 
 void handle_closed(struct persistent_handle *h, const char *reason)
@@ -436,7 +458,8 @@ void handle_closed(struct persistent_handle *h, const char *reason)
 	fault_point("close.after-event");
 }
 
-void handle_locked(struct persistent_handle *h, const struct lock_struct *l)
+void handle_locked(struct persistent_handle *h, const struct lock_struct *l,
+		   const struct descriptors_note *note)
 {
 	msgpack_sbuffer event = { 0 };
 
@@ -444,21 +467,27 @@ void handle_locked(struct persistent_handle *h, const struct lock_struct *l)
 	if (h->deposited) {
 		msgpack_sbuffer_init(&event);
 		wire_event_lock(&event, h->cookie.cookie, l->start, l->size,
-				l->lock_type == WRITE_LOCK);
+				l->lock_type == WRITE_LOCK, note->data,
+				h->survives_host ? note->length : 0);
 		link_queue(h->cookie.cookie, &event);
+		settle_durability(h);
 	}
 	fault_point("lock.after-event");
 }
 
-void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l)
+void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l,
+		     const struct descriptors_note *note)
 {
 	msgpack_sbuffer event = { 0 };
 
 	fault_point("unlock.before-event");
 	if (h->deposited) {
 		msgpack_sbuffer_init(&event);
-		wire_event_unlock(&event, h->cookie.cookie, l->start, l->size);
+		wire_event_unlock(&event, h->cookie.cookie, l->start, l->size,
+				  note->data,
+				  h->survives_host ? note->length : 0);
 		link_queue(h->cookie.cookie, &event);
+		settle_durability(h);
 	}
 	fault_point("unlock.after-event");
 }

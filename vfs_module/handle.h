@@ -10,6 +10,8 @@
 #include "cookie.h"
 #include "wire.h"
 
+struct descriptors_note;
+
 enum handle_state {
 	HANDLE_ASKED,     /* the CREATE asks for it, or has an AppInstanceId */
 	HANDLE_GRANTED,   /* smbd grants it; not told to anybody yet */
@@ -26,6 +28,8 @@ struct persistent_handle {
 	uint32_t share_access;
 	bool deposited;
 	bool plain; /* persistd knows it though nobody keeps it */
+	bool survives_host; /* the share wants it (durability.h) */
+	bool process_only;  /* it was told, but that could not be had */
 	const char *close_reason; /* NULL: the client closes it */
 
 	/*
@@ -100,9 +104,11 @@ void handle_tell_again(struct persistent_handle *h);
 /* The client or an administrator closed it: nobody keeps anything. */
 void handle_closed(struct persistent_handle *h, const char *reason);
 
-/* A byte-range lock of the handle came or went. */
-void handle_locked(struct persistent_handle *h, const struct lock_struct *l);
-void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l);
+/* A byte-range lock of the handle came or went; the keeper has that note. */
+void handle_locked(struct persistent_handle *h, const struct lock_struct *l,
+		   const struct descriptors_note *note);
+void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l,
+		     const struct descriptors_note *note);
 
 /* The absolute path of a file of this share, talloc'ed. */
 char *handle_path(TALLOC_CTX *mem_ctx, const struct connection_struct *conn,

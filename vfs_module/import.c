@@ -2,6 +2,7 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "durability.h"
 #include "import.h"
 #include "lock_sequence.h"
 #include "persistd.h"
@@ -146,6 +147,10 @@ static enum imported import_some(struct connection_struct *conn,
 	wire_pack_import(&question, seq, link_self(), records_epoch(),
 			 guid.buf, share, dev, ino);
 	if (ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, &reply)) {
+		/* persistd knows of descriptors from the keeper only */
+		if (reply.imports->count > 0) {
+			(void)descriptors_ready_now();
+		}
 		for (i = 0; i < reply.imports->count; i++) {
 			done += import_one(conn, &reply.imports->handles[i]);
 		}
@@ -174,6 +179,12 @@ static bool import_all(struct connection_struct *conn, const char *share,
 	return result == IMPORTED_ALL;
 }
 
+/* Whether handles of the share may be about to be made again. */
+static bool is_being_remade(const struct connection_struct *conn)
+{
+	return durability_may_be_host(conn) && !descriptors_are_all();
+}
+
 /* Whether handles of a share are away that smbd may know nothing of. */
 static bool lacks_records(const char *share)
 {
@@ -192,11 +203,13 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns,
 	char *share = lp_servicename(frame, lp_sub, SNUM(conn));
 	bool done = true;
 
-	/* without the keeper there is nothing to import */
-	if (share == NULL || !descriptors_ready()) {
+	/* without the keeper there is nothing to import, or not yet */
+	if (share == NULL ||
+	    (!descriptors_ready() && !is_being_remade(conn))) {
 		goto out;
 	}
-	if (descriptors_any_orphaned() || lacks_records(share)) {
+	if (descriptors_any_orphaned() || lacks_records(share) ||
+	    is_being_remade(conn)) {
 		done = import_all(conn, share, now_ns + patient_ns, ask);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
@@ -238,12 +251,16 @@ static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
 			  link_asker ask)
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
+	enum imported result = IMPORTED_SOME;
 
 	if (w->share != NULL) {
 		return import_all(w->conn, w->share, deadline_ns, ask);
 	}
-	return import_some(w->conn, NULL, w->st->st_ex_dev, w->st->st_ex_ino,
-			   deadline_ns, ask) != IMPORTED_NOTHING;
+	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
+		result = import_some(w->conn, NULL, w->st->st_ex_dev,
+				     w->st->st_ex_ino, deadline_ns, ask);
+	}
+	return result == IMPORTED_ALL;
 }
 
 /*
@@ -279,7 +296,8 @@ NTSTATUS import_file(struct connection_struct *conn,
 
 	if (!is_clients_connection(conn) || !VALID_STAT(*st) ||
 	    !S_ISREG(st->st_ex_mode) ||
-	    !descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino)) {
+	    (!descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino) &&
+	     !is_being_remade(conn))) {
 		return NT_STATUS_OK;
 	}
 	frame = talloc_stackframe();

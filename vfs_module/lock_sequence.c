@@ -64,27 +64,29 @@ static const struct smbd_smb2_request *request_of(
 	return NULL;
 }
 
-void lock_sequence_note(const struct persistent_handle *h,
-			const struct lock_struct *l, bool unlock)
+struct descriptors_note lock_sequence_note(const struct persistent_handle *h,
+					   const struct lock_struct *l,
+					   bool unlock)
 {
 	const struct smbXsrv_open_global0 *global = h->fsp->op->global;
 	const struct smbd_smb2_request *req = NULL;
-	struct descriptors_note note = { .length = NOTE_SIZE };
+	struct descriptors_note note = { .length = 0 };
 	uint32_t sequence = 0;
 	uint32_t bucket = 0;
 
 	if (!h->deposited || !global->durable) {
-		return;
+		return note;
 	}
 	req = request_of(h->fsp, l, unlock);
 	if (req == NULL) {
-		return;
+		return note;
 	}
 	sequence = IVAL(SMBD_SMB2_IN_BODY_PTR(req), 0x04);
 	bucket = sequence >> 4;
 	if (bucket == 0 || bucket > RECORDS_LOCK_SEQUENCES) {
-		return;
+		return note;
 	}
+	note.length = NOTE_SIZE;
 	SCVAL(note.data, 0, NOTE_VERSION);
 	SCVAL(note.data, 1, bucket - 1);
 	SCVAL(note.data, 2, unlock);
@@ -94,6 +96,7 @@ void lock_sequence_note(const struct persistent_handle *h,
 	       RECORDS_LOCK_SEQUENCES);
 	note.data[NOTE_HEADER_SIZE + bucket - 1] = sequence & 0xF;
 	(void)descriptors_note(h->cookie.cookie, &note);
+	return note;
 }
 
 struct records_lock_sequence lock_sequence_read(

@@ -17,9 +17,11 @@ struct persistent_handle;
 /*
  * A lock of the handle came (unlock: went) by a LOCK request that is being
  * done. Only the last lock of a request is noted, since only then is it done.
+ * What the keeper has now, length 0 if it is told nothing.
  */
-void lock_sequence_note(const struct persistent_handle *h,
-			const struct lock_struct *l, bool unlock);
+struct descriptors_note lock_sequence_note(const struct persistent_handle *h,
+					   const struct lock_struct *l,
+					   bool unlock);
 
 /* What such a note says. */
 struct records_lock_sequence lock_sequence_read(

@@ -41,6 +41,7 @@ static struct persistd_link {
 	uint64_t seq;
 	uint64_t acked_seq;   /* all events up to this one are committed */
 	uint64_t events_seq;  /* the last events message that was sent */
+	uint64_t flushed_seq; /* the last one said to outlive the host */
 	uint64_t progress_ns; /* when an acknowledgement was last due or got */
 	uint64_t hello_seq;
 	bool welcome;
@@ -120,6 +121,9 @@ static void note_reply(struct wire_reply *reply)
 		if (reply->seq > persistd.acked_seq &&
 		    reply->seq <= persistd.events_seq) {
 			persistd.acked_seq = reply->seq;
+			if (reply->flushed) {
+				persistd.flushed_seq = reply->seq;
+			}
 			persistd.progress_ns = clock_monotonic_ns();
 		}
 		break;
@@ -439,6 +443,12 @@ bool link_settle(int wait_ms)
 		drain_replies();
 	}
 	return !persistd.lost && persistd.queued == 0;
+}
+
+bool link_settle_on_disk(int wait_ms)
+{
+	return link_settle(wait_ms) &&
+	       persistd.flushed_seq == persistd.events_seq;
 }
 
 /* Waits for the reply to one message; others that come are noted. */

@@ -54,6 +54,9 @@ void link_flush(void);
  */
 bool link_settle(int wait_ms);
 
+/* The same, and what was sent last outlives the host. */
+bool link_settle_on_disk(int wait_ms);
+
 /*
  * Asks one question (packed with link_next_seq()) and waits for the answer, at
  * most until deadline_ns. False: persistd is away, or what it says is not of

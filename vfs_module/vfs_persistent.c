@@ -15,6 +15,7 @@
  *		vfs objects = persistent
  *		persistent:durable timeout = 120
  *		persistent:durable timeout max = 300
+ *		persistent:durability = host
  *
  * The module never waits without a bound, and when persistd or fdkeeper is
  * away the share works as on stock Samba.
@@ -400,6 +401,7 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 {
 	struct files_struct *fsp = brl_fsp(br_lck);
 	struct persistent_handle *h = handle_of(vfs, fsp);
+	struct descriptors_note note = { .length = 0 };
 	NTSTATUS status = NT_STATUS_LOCK_NOT_GRANTED;
 
 	if (contend_lock(fsp, plock)) {
@@ -411,8 +413,8 @@ static NTSTATUS persistent_brl_lock_windows(struct vfs_handle_struct *vfs,
 	if (!NT_STATUS_IS_OK(status)) {
 		contend_refused(vfs->conn, &fsp->fsp_name->st, status);
 	} else if (h != NULL) {
-		lock_sequence_note(h, plock, false);
-		handle_locked(h, plock);
+		note = lock_sequence_note(h, plock, false);
+		handle_locked(h, plock, &note);
 	}
 	return status;
 }
@@ -439,10 +441,11 @@ static bool persistent_brl_unlock_windows(struct vfs_handle_struct *vfs,
 {
 	struct persistent_handle *h = handle_of(vfs, brl_fsp(br_lck));
 	bool ok = SMB_VFS_NEXT_BRL_UNLOCK_WINDOWS(vfs, br_lck, plock);
+	struct descriptors_note note = { .length = 0 };
 
 	if (ok && h != NULL) {
-		lock_sequence_note(h, plock, true);
-		handle_unlocked(h, plock);
+		note = lock_sequence_note(h, plock, true);
+		handle_unlocked(h, plock, &note);
 	}
 	return ok;
 }

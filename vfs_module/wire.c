@@ -111,7 +111,8 @@ static void pack_app_instance(msgpack_packer *pk,
 void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 {
 	msgpack_pack_map(pk, 30 + (r->known_as != NULL) +
-				 r->app_instance.given);
+				 r->app_instance.given +
+				 2 * r->survives_host);
 	pack_cookie(pk, r->cookie);
 	pack_text(pk, "kind", r->kind);
 	pack_u64(pk, "durableVersion", r->durable_version);
@@ -151,6 +152,10 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	if (r->app_instance.given) {
 		pack_app_instance(pk, &r->app_instance);
 	}
+	if (r->survives_host) {
+		pack_text(pk, "durability", "host");
+		pack_bool(pk, "posixLocking", r->posix_locking);
+	}
 }
 
 static void event_begin(msgpack_packer *pk, msgpack_sbuffer *out,
@@ -170,29 +175,41 @@ void wire_event_record(msgpack_sbuffer *out, const char *type,
 	msgpack_sbuffer_write(out, record_body->data, record_body->size);
 }
 
+static void pack_note(msgpack_packer *pk, const void *note, size_t length)
+{
+	if (length > 0) {
+		pack_str(pk, "note");
+		pack_bin(pk, note, length);
+	}
+}
+
 void wire_event_lock(msgpack_sbuffer *out, const uint8_t *cookie,
-		     uint64_t start, uint64_t count, bool exclusive)
+		     uint64_t start, uint64_t count, bool exclusive,
+		     const void *note, size_t note_length)
 {
 	msgpack_packer pk = { 0 };
 
 	event_begin(&pk, out, "lock");
-	msgpack_pack_map(&pk, 4);
+	msgpack_pack_map(&pk, 4 + (note_length > 0));
 	pack_cookie(&pk, cookie);
 	pack_u64(&pk, "start", start);
 	pack_u64(&pk, "count", count);
 	pack_bool(&pk, "exclusive", exclusive);
+	pack_note(&pk, note, note_length);
 }
 
 void wire_event_unlock(msgpack_sbuffer *out, const uint8_t *cookie,
-		       uint64_t start, uint64_t count)
+		       uint64_t start, uint64_t count,
+		       const void *note, size_t note_length)
 {
 	msgpack_packer pk = { 0 };
 
 	event_begin(&pk, out, "unlock");
-	msgpack_pack_map(&pk, 3);
+	msgpack_pack_map(&pk, 3 + (note_length > 0));
 	pack_cookie(&pk, cookie);
 	pack_u64(&pk, "start", start);
 	pack_u64(&pk, "count", count);
+	pack_note(&pk, note, note_length);
 }
 
 void wire_event_disconnect(msgpack_sbuffer *out, const uint8_t *cookie,
@@ -654,7 +671,8 @@ static bool parse_message(const msgpack_object *o, struct wire_reply *reply)
 
 	if (is_str(&f[1], "ack")) {
 		reply->type = WIRE_REPLY_ACK;
-		return true;
+		return map_get(&f[3], "flushed") == NULL ||
+		       map_bool(&f[3], "flushed", &reply->flushed);
 	}
 	if (is_str(&f[1], "welcome")) {
 		reply->type = WIRE_REPLY_WELCOME;

@@ -80,6 +80,8 @@ struct wire_record {
 	const uint8_t *records_epoch;
 	const char *local_access; /* "yield" or "keep" */
 	const char *known_as; /* NULL: the client knows the file's name */
+	bool survives_host;   /* `durability` is `host` */
+	bool posix_locking;   /* its locks are mirrored in the kernel */
 	struct wire_app_instance app_instance;
 };
 
@@ -117,6 +119,7 @@ struct wire_holder {
 struct wire_reply {
 	enum wire_reply_type type;
 	uint64_t seq;
+	bool flushed; /* of an ack: what it is for outlives the host */
 	struct wire_verdict verdict;
 	uint32_t ended[WIRE_ENDED_MAX]; /* persistent ids */
 	size_t num_ended;
@@ -136,10 +139,13 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r);
  */
 void wire_event_record(msgpack_sbuffer *out, const char *type,
 		       const msgpack_sbuffer *record_body);
+/* note: what the keeper has noted of it (descriptors.h); length 0: nothing */
 void wire_event_lock(msgpack_sbuffer *out, const uint8_t *cookie,
-		     uint64_t start, uint64_t count, bool exclusive);
+		     uint64_t start, uint64_t count, bool exclusive,
+		     const void *note, size_t note_length);
 void wire_event_unlock(msgpack_sbuffer *out, const uint8_t *cookie,
-		       uint64_t start, uint64_t count);
+		       uint64_t start, uint64_t count,
+		       const void *note, size_t note_length);
 void wire_event_disconnect(msgpack_sbuffer *out, const uint8_t *cookie,
 			   const struct wire_stat *st, const char *path,
 			   uint64_t monotonic_ns, uint64_t realtime_ns);

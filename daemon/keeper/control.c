@@ -12,8 +12,11 @@
 #include "control.h"
 #include "listener.h"
 #include "log.h"
+#include "mounts.h"
 #include "packet.h"
+#include "peer.h"
 #include "queue.h"
+#include "remake.h"
 #include "report.h"
 #include "watch.h"
 
@@ -28,8 +31,8 @@ struct control {
 	struct source source;
 	struct keeper *keeper;
 	pid_t pid;
-	/* Requests have no payload, so a few headers are all that comes. */
-	uint8_t input[32 * sizeof(struct keeper_header)];
+	/* The largest request, or many small ones. */
+	uint8_t input[sizeof(struct keeper_header) + KEEPER_MAX_PAYLOAD];
 	size_t input_size;
 	struct queue unsent;
 	bool overflowed;
@@ -138,17 +141,76 @@ static void serve_info(struct keeper *keeper,
 		     NULL, &info, sizeof(info));
 }
 
+static void serve_describe(struct keeper *keeper,
+			   const struct keeper_header *header)
+{
+	static uint8_t payload[KEEPER_MAX_PAYLOAD];
+	const struct kept *kept = table_find(&keeper->table, header->cookie);
+	int32_t status = -ENOENT;
+	size_t size = sizeof(status);
+
+	memcpy(payload, &status, size);
+	if (kept != NULL) {
+		size = remake_describe(kept, payload);
+	}
+	control_send(keeper, KEEPER_CONTROL_DESCRIBE | KEEPER_REPLY,
+		     header->seq, header->cookie, payload, size);
+}
+
+static void serve_remake(struct keeper *keeper,
+			 const struct keeper_header *header,
+			 const uint8_t *payload)
+{
+	struct keeper_remade reply = { .status = 0 };
+	size_t size = sizeof(reply);
+
+	reply.status = remake(keeper, header->cookie, payload, &reply);
+	if (reply.status < 0) {
+		size = sizeof(reply.status);
+	}
+	control_send(keeper, KEEPER_CONTROL_REMAKE | KEEPER_REPLY, header->seq,
+		     header->cookie, &reply, size);
+}
+
+static void serve_lock(struct keeper *keeper,
+		       const struct keeper_header *header,
+		       const uint8_t *payload)
+{
+	int32_t status = remake_lock(keeper, header->cookie, payload,
+				     header->length /
+				     sizeof(struct keeper_lock));
+
+	control_send(keeper, KEEPER_CONTROL_LOCK | KEEPER_REPLY, header->seq,
+		     header->cookie, &status, sizeof(status));
+}
+
+/* smbd children wait for this no longer, and import what was made again. */
+static void serve_settled(struct keeper *keeper)
+{
+	index_set(&keeper->index, KEEPER_INDEX_SETTLED, 1);
+	peers_tell_orphaned(keeper);
+}
+
+static bool has_wrong_payload(const struct keeper_header *header,
+			      const uint8_t *payload)
+{
+	switch (header->type) {
+	case KEEPER_CONTROL_REMAKE:
+		return !remake_is_whole(payload, header->length);
+	case KEEPER_CONTROL_LOCK:
+		return header->length % sizeof(struct keeper_lock) != 0;
+	default:
+		return header->length != 0;
+	}
+}
+
 /* What is wrong with the request, in words, or NULL when it was served. */
 static const char *serve(struct keeper *keeper,
-			 const struct keeper_header *header)
+			 const struct keeper_header *header,
+			 const uint8_t *payload)
 {
-	const char *fault = header_fault(header);
-
-	if (fault != NULL) {
-		return fault;
-	}
-	if (header->length != 0) {
-		return "a payload where none belongs";
+	if (has_wrong_payload(header, payload)) {
+		return "payload of the wrong size for its type";
 	}
 	switch (header->type) {
 	case KEEPER_CONTROL_LIST:
@@ -163,9 +225,36 @@ static const char *serve(struct keeper *keeper,
 	case KEEPER_CONTROL_WATCH:
 		serve_watch(keeper, header);
 		return NULL;
+	case KEEPER_CONTROL_DESCRIBE:
+		serve_describe(keeper, header);
+		return NULL;
+	case KEEPER_CONTROL_REMAKE:
+		serve_remake(keeper, header, payload);
+		return NULL;
+	case KEEPER_CONTROL_LOCK:
+		serve_lock(keeper, header, payload);
+		return NULL;
+	case KEEPER_CONTROL_SETTLED:
+		serve_settled(keeper);
+		return NULL;
 	default:
 		return "unknown type";
 	}
+}
+
+/* Whether the first request of the input, from `used` on, has come whole. */
+static bool has_request(const struct control *control, size_t used,
+			struct keeper_header *header)
+{
+	size_t left = control->input_size - used;
+
+	if (left < sizeof(*header)) {
+		return false;
+	}
+	memcpy(header, control->input + used, sizeof(*header));
+	/* one that is not as it must be is served, and refused */
+	return header_fault(header) != NULL ||
+	       left - sizeof(*header) >= header->length;
 }
 
 /*
@@ -180,10 +269,15 @@ static void control_serve(struct keeper *keeper)
 	size_t used = 0;
 
 	while (fault == NULL && !report_listing(keeper) &&
-	       control->input_size - used >= sizeof(header)) {
-		memcpy(&header, control->input + used, sizeof(header));
-		used += sizeof(header);
-		fault = serve(keeper, &header);
+	       has_request(control, used, &header)) {
+		const uint8_t *payload = control->input + used +
+					 sizeof(header);
+
+		fault = header_fault(&header);
+		if (fault == NULL) {
+			fault = serve(keeper, &header, payload);
+			used += sizeof(header) + header.length;
+		}
 	}
 	control->input_size -= used;
 	memmove(control->input, control->input + used, control->input_size);
@@ -218,6 +312,7 @@ static void control_receive(struct keeper *keeper)
 void control_pump(struct keeper *keeper)
 {
 	struct control *control = keeper->control;
+	struct keeper_header next = { .magic = 0 };
 	bool requests_left = false;
 	uint32_t interest = 0;
 	int result = 0;
@@ -246,7 +341,7 @@ void control_pump(struct keeper *keeper)
 			      "connection closed by the keeper");
 		return;
 	}
-	requests_left = control->input_size >= sizeof(struct keeper_header);
+	requests_left = has_request(control, 0, &next);
 	if (!requests_left && !report_listing(keeper)) {
 		interest |= EPOLLIN;
 	}
@@ -317,10 +412,16 @@ fail:
 	(void)close(fd);
 }
 
+static void mounts_changed(void *context)
+{
+	control_send(context, KEEPER_CONTROL_MOUNTED, 0, NULL, NULL, 0);
+}
+
 int control_listen(struct keeper *keeper)
 {
 	static struct listener listener;
+	int result = mounts_watch(&keeper->loop, mounts_changed, keeper);
 
-	return listener_open(&listener, keeper, KEEPER_CONTROL_NAME,
+	return result < 0 ? result : listener_open(&listener, keeper, KEEPER_CONTROL_NAME,
 			     SOCK_STREAM, control_accepted);
 }

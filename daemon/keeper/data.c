@@ -33,14 +33,6 @@ static void drop(struct keeper *keeper, struct kept *kept)
 	fault_point("keeper.after-drop");
 }
 
-/* Room for one more, and for the keeper's own descriptors beside it. */
-static bool table_full(const struct keeper *keeper)
-{
-	return keeper->table.count >= keeper->max_descriptors ||
-	       keeper->table.count + keeper->connections +
-	       KEEPER_SPARE_DESCRIPTORS >= keeper->nofile_limit;
-}
-
 /* Takes the one descriptor of `packet` out of it if it keeps it. */
 static int deposit(struct peer *peer, struct packet *packet)
 {
@@ -62,7 +54,7 @@ static int deposit(struct peer *peer, struct packet *packet)
 	}
 	kept = table_find(&keeper->table, cookie);
 	if (kept == NULL) {
-		if (table_full(keeper)) {
+		if (keeper_is_full(keeper)) {
 			return -EMFILE;
 		}
 		result = table_insert(&keeper->table, cookie, packet->fds[0],

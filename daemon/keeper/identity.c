@@ -10,13 +10,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "identity.h"
+#include "mounts.h"
 
 #define UUID_DIRECTORY "/dev/disk/by-uuid"
+
+/* "uuid:" or "fsid:" and what tells one file system from all others. */
+#define NAME_SIZE 272
+
+/* linux/fs.h has it from 6.9 on, as struct fsuuid2. */
+struct file_system_uuid {
+	uint8_t length;
+	uint8_t bytes[16];
+};
+#define GET_FILE_SYSTEM_UUID _IOR(0x15, 0, struct file_system_uuid)
 
 struct known_file_system {
 	dev_t dev;
@@ -27,13 +40,6 @@ struct known_file_system {
 
 static struct known_file_system *known_file_systems;
 static int mountinfo_fd = -1;
-
-/* One line of /proc/self/mountinfo; proc_pid_mountinfo(5). */
-struct mount_line {
-	char *mount_point;
-	char *type;
-	char *source;
-};
 
 int identity_init(void)
 {
@@ -68,61 +74,6 @@ void identity_file_handle(int fd, struct file_handle_copy *handle)
 	}
 }
 
-/* Undo the octal escapes of mountinfo (\040 for a space), in place. */
-static void unescape(char *text)
-{
-	char *to = text;
-
-	while (*text != '\0') {
-		unsigned int value = 0;
-
-		if (sscanf(text, "\\%3o", &value) == 1) {
-			*to++ = (char)value;
-			text += 4;
-		} else {
-			*to++ = *text++;
-		}
-	}
-	*to = '\0';
-}
-
-/* Take `line` apart in place, if it describes the mount. */
-static bool parse_mount(char *line, dev_t dev, uint64_t mount_id,
-			struct mount_line *mount)
-{
-	unsigned int line_major = 0;
-	unsigned int line_minor = 0;
-	uint64_t id = 0;
-	char *save = NULL;
-	char *tail = strstr(line, " - ");
-	int field = 0;
-
-	if (tail == NULL ||
-	    sscanf(line, "%" SCNu64 " %*u %u:%u", &id, &line_major,
-		   &line_minor) != 3) {
-		return false;
-	}
-	/* Kernels before 5.8 do not tell the mount, then its device must do. */
-	if (mount_id != 0 ? id != mount_id
-			  : makedev(line_major, line_minor) != dev) {
-		return false;
-	}
-	*tail = '\0';
-	mount->mount_point = strtok_r(line, " ", &save);
-	for (field = 0; field < 4 && mount->mount_point != NULL; field++) {
-		mount->mount_point = strtok_r(NULL, " ", &save);
-	}
-	mount->type = strtok_r(tail + 3, " \n", &save);
-	mount->source = strtok_r(NULL, " \n", &save);
-	if (mount->mount_point == NULL || mount->type == NULL ||
-	    mount->source == NULL) {
-		return false;
-	}
-	unescape(mount->mount_point);
-	unescape(mount->source);
-	return true;
-}
-
 /* The name in /dev/disk/by-uuid that leads to the device, or false. */
 static bool find_uuid(dev_t dev, const char *source, char *uuid, size_t size)
 {
@@ -153,25 +104,65 @@ static bool find_uuid(dev_t dev, const char *source, char *uuid, size_t size)
 	return found;
 }
 
+/* As /dev/disk/by-uuid writes it; false before Linux 6.9, or on O_PATH. */
+static bool ask_uuid(int fd, char *uuid, size_t size)
+{
+	struct file_system_uuid id = { .length = 0 };
+	size_t used = 0;
+	size_t i = 0;
+
+	if (ioctl(fd, GET_FILE_SYSTEM_UUID, &id) == -1 ||
+	    id.length != sizeof(id.bytes)) {
+		return false;
+	}
+	for (i = 0; i < sizeof(id.bytes); i++) {
+		const char *dash = i == 4 || i == 6 || i == 8 || i == 10 ?
+				   "-" : "";
+
+		used += (size_t)snprintf(uuid + used, size - used, "%s%02x",
+					 dash, id.bytes[i]);
+	}
+	return true;
+}
+
+static bool name_by_uuid(int fd, dev_t dev, const char *source,
+			 char name[NAME_SIZE])
+{
+	char uuid[256] = "";
+
+	if (!find_uuid(dev, source, uuid, sizeof(uuid)) &&
+	    !ask_uuid(fd, uuid, sizeof(uuid))) {
+		return false;
+	}
+	(void)snprintf(name, NAME_SIZE, "uuid:%s", uuid);
+	return true;
+}
+
+static bool name_by_fsid(int fd, char name[NAME_SIZE])
+{
+	struct statfs fs = { .f_type = 0 };
+	uint32_t halves[2] = { 0, 0 };
+
+	_Static_assert(sizeof(fs.f_fsid) == sizeof(halves), "fsid_t");
+	if (fstatfs(fd, &fs) == -1) {
+		return false;
+	}
+	memcpy(halves, &fs.f_fsid, sizeof(halves));
+	(void)snprintf(name, NAME_SIZE, "fsid:%08" PRIx32 "%08" PRIx32,
+		       halves[0], halves[1]);
+	return true;
+}
+
 static char *describe_mount(int fd, dev_t dev, const struct mount_line *mount)
 {
 	char identity[KEEPER_MAX_IDENTITY + 1] = "";
-	struct statfs fs = { .f_type = 0 };
-	char uuid[256] = "";
+	char name[NAME_SIZE] = "";
 	int wanted = 0;
 
-	if (find_uuid(dev, mount->source, uuid, sizeof(uuid))) {
-		wanted = snprintf(identity, sizeof(identity), "uuid:%s %s %s",
-				  uuid, mount->type, mount->mount_point);
-	} else if (fstatfs(fd, &fs) == 0) {
-		uint32_t halves[2] = { 0, 0 };
-
-		_Static_assert(sizeof(fs.f_fsid) == sizeof(halves), "fsid_t");
-		memcpy(halves, &fs.f_fsid, sizeof(halves));
-		wanted = snprintf(identity, sizeof(identity),
-				  "fsid:%08" PRIx32 "%08" PRIx32 " %s %s",
-				  halves[0], halves[1], mount->type,
-				  mount->mount_point);
+	if (name_by_uuid(fd, dev, mount->source, name) ||
+	    name_by_fsid(fd, name)) {
+		wanted = snprintf(identity, sizeof(identity), "%s %s %s", name,
+				  mount->type, mount->mount_point);
 	}
 	/* Half a mount point would name another directory. */
 	if (wanted < 0 || (size_t)wanted >= sizeof(identity)) {
@@ -190,21 +181,19 @@ static char *look_up(int fd, dev_t dev, uint64_t mount_id)
 		.source = nothing,
 	};
 	struct mount_line mount = { .mount_point = NULL };
+	struct mounts mounts = { .file = NULL };
 	char *identity = NULL;
-	char *line = NULL;
-	size_t size = 0;
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
 
-	if (mounts == NULL) {
+	if (!mounts_open(&mounts)) {
 		return strdup("");
 	}
-	while (identity == NULL && getline(&line, &size, mounts) != -1) {
-		if (parse_mount(line, dev, mount_id, &mount)) {
+	while (identity == NULL && mounts_next(&mounts, &mount)) {
+		/* Kernels before 5.8 do not tell the mount: its device must do. */
+		if (mount_id != 0 ? mount.id == mount_id : mount.dev == dev) {
 			identity = describe_mount(fd, dev, &mount);
 		}
 	}
-	free(line);
-	(void)fclose(mounts);
+	mounts_close(&mounts);
 	if (identity == NULL) {
 		/* in a chroot(2), mountinfo leaves out the mount it lies on */
 		identity = describe_mount(fd, dev, &unseen);
@@ -260,4 +249,93 @@ const char *identity_file_system(int fd, dev_t dev, uint64_t mount_id)
 	known->next = known_file_systems;
 	known_file_systems = known;
 	return known->identity;
+}
+
+/* The first word of an identity, in the same way as it was made. */
+static bool has_name(const char *identity, int fd,
+		     const struct mount_line *mount)
+{
+	size_t length = strcspn(identity, " ");
+	char name[NAME_SIZE] = "";
+	struct stat st = { .st_dev = 0 };
+	bool named = false;
+
+	if (strncmp(identity, "fsid:", 5) == 0) {
+		named = name_by_fsid(fd, name);
+	} else if (fstat(fd, &st) == 0) {
+		named = name_by_uuid(fd, st.st_dev, mount->source, name);
+	}
+	return named && strlen(name) == length &&
+	       strncmp(name, identity, length) == 0;
+}
+
+/*
+ * Others are not opened: of a network file system that could take long. One
+ * that another is mounted upon cannot be: the other one is looked at, and
+ * compared.
+ */
+static int open_mount(const char *identity, const struct mount_line *mount)
+{
+	const char *type = identity + strcspn(identity, " ");
+	size_t length = strlen(mount->type);
+	int fd = -1;
+
+	if (*type != ' ' || strncmp(type + 1, mount->type, length) != 0 ||
+	    type[1 + length] != ' ') {
+		return -1;
+	}
+	fd = open(mount->mount_point,
+		  O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+	if (fd != -1 && !has_name(identity, fd, mount)) {
+		(void)close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static bool is_former(const char *identity, const char *mount_point)
+{
+	const char *type = identity + strcspn(identity, " ");
+	const char *former = *type == '\0' ? "" :
+			     type + 1 + strcspn(type + 1, " ");
+
+	return *former == ' ' && strcmp(former + 1, mount_point) == 0;
+}
+
+/* `former`: where it was mounted then, or anywhere else. */
+static int try_mounts(const char *identity, bool former, identity_try_fn try,
+		      void *context)
+{
+	struct mount_line mount = { .mount_point = NULL };
+	struct mounts mounts = { .file = NULL };
+	int result = -ENODEV;
+
+	if (!mounts_open(&mounts)) {
+		return -errno;
+	}
+	while (result < 0 && mounts_next(&mounts, &mount)) {
+		int fd = -1;
+
+		if (is_former(identity, mount.mount_point) == former) {
+			fd = open_mount(identity, &mount);
+		}
+		if (fd != -1) {
+			result = try(fd, context);
+			(void)close(fd);
+		}
+	}
+	mounts_close(&mounts);
+	return result;
+}
+
+int identity_try(const char *identity, identity_try_fn try, void *context)
+{
+	int there = try_mounts(identity, true, try, context);
+	int elsewhere = 0;
+
+	if (there >= 0) {
+		return there;
+	}
+	elsewhere = try_mounts(identity, false, try, context);
+	return elsewhere == -ENODEV ? there : elsewhere;
 }

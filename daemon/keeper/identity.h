@@ -26,4 +26,13 @@ void identity_file_handle(int fd, struct file_handle_copy *handle);
  */
 const char *identity_file_system(int fd, dev_t dev, uint64_t mount_id);
 
+/*
+ * Call `try` with the root directory of each mount of the file system of this
+ * identity, the former mount point first, until it returns 0 or more. Returns
+ * what it returned last, or -ENODEV: it is not mounted.
+ */
+typedef int (*identity_try_fn)(int mount_fd, void *context);
+
+int identity_try(const char *identity, identity_try_fn try, void *context);
+
 #endif

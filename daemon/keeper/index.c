@@ -56,6 +56,11 @@ void index_count_down(struct index *index, uint32_t word)
 	(void)__atomic_sub_fetch(&index->words[word], 1, __ATOMIC_RELEASE);
 }
 
+void index_set(struct index *index, uint32_t word, uint32_t value)
+{
+	__atomic_store_n(&index->words[word], value, __ATOMIC_RELEASE);
+}
+
 void index_file_up(struct index *index, uint32_t slots, uint64_t dev,
 		   uint64_t ino)
 {

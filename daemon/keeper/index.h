@@ -22,6 +22,7 @@ int index_create(struct index *index);
 /* One more, or one less, of what a word counts (keeper_protocol.h). */
 void index_count_up(struct index *index, uint32_t word);
 void index_count_down(struct index *index, uint32_t word);
+void index_set(struct index *index, uint32_t word, uint32_t value);
 
 /*
  * The same for a descriptor of a file, in its slots behind KEEPER_INDEX_PARKED

@@ -39,4 +39,12 @@ struct keeper {
 	uint64_t protocol_errors;
 };
 
+/* No room for one more, beside the keeper's own descriptors. */
+static inline bool keeper_is_full(const struct keeper *keeper)
+{
+	return keeper->table.count >= keeper->max_descriptors ||
+	       keeper->table.count + keeper->connections +
+	       KEEPER_SPARE_DESCRIPTORS >= keeper->nofile_limit;
+}
+
 #endif

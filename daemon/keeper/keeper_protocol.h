@@ -39,7 +39,8 @@
 /*
  * The u32 words of keeper.index: slots that count the parked and orphaned
  * descriptors of files, as many that count all kept ones; one word that counts
- * all parked and orphaned ones, and one for the orphaned ones alone.
+ * all parked and orphaned ones, and one for the orphaned ones alone; the last
+ * is 1 when persistd has had made again what this keeper shall have.
  */
 #define KEEPER_INDEX_BITS 18
 #define KEEPER_INDEX_SLOTS (1U << KEEPER_INDEX_BITS)
@@ -47,7 +48,8 @@
 #define KEEPER_INDEX_KEPT KEEPER_INDEX_SLOTS
 #define KEEPER_INDEX_AWAY (2 * KEEPER_INDEX_SLOTS)
 #define KEEPER_INDEX_ORPHANED (2 * KEEPER_INDEX_SLOTS + 1)
-#define KEEPER_INDEX_WORDS (2 * KEEPER_INDEX_SLOTS + 2)
+#define KEEPER_INDEX_SETTLED (2 * KEEPER_INDEX_SLOTS + 2)
+#define KEEPER_INDEX_WORDS (2 * KEEPER_INDEX_SLOTS + 3)
 
 #define KEEPER_REPLY 0x8000
 
@@ -70,12 +72,17 @@ enum keeper_type {
 	KEEPER_CONTROL_DROP = 33,
 	KEEPER_CONTROL_INFO = 34,
 	KEEPER_CONTROL_WATCH = 35,
+	KEEPER_CONTROL_DESCRIBE = 40,
+	KEEPER_CONTROL_REMAKE = 41,
+	KEEPER_CONTROL_LOCK = 42,
+	KEEPER_CONTROL_SETTLED = 43,
 	/* keeper to persistd, unasked */
 	KEEPER_CONTROL_ENTRY = 64,
 	KEEPER_CONTROL_GONE = 65,
 	KEEPER_CONTROL_LIST_END = 66,
 	KEEPER_CONTROL_REFUSED = 67,
-	KEEPER_CONTROL_TOUCHED = 68
+	KEEPER_CONTROL_TOUCHED = 68,
+	KEEPER_CONTROL_MOUNTED = 72
 };
 
 enum keeper_state {
@@ -170,11 +177,62 @@ struct keeper_entry {
 	uint16_t zero_end;
 } __attribute__((packed));
 
+/*
+ * The payload of the reply to DESCRIBE; behind it the file handle and the
+ * identity of the file system. The status alone unless it is 0.
+ */
+struct keeper_description {
+	int32_t status;
+	int32_t open_flags; /* F_GETFL */
+	int32_t file_handle_type;
+	uint16_t file_handle_length;
+	uint16_t identity_length;
+} __attribute__((packed));
+
+/*
+ * The payload of REMAKE; behind it the file handle, the identity of the file
+ * system, the path that the file had last, the record and the note.
+ */
+struct keeper_remake {
+	uint64_t ino;
+	int32_t open_flags;
+	int32_t file_handle_type;
+	uint16_t file_handle_length;
+	uint16_t identity_length;
+	uint16_t path_length;
+	uint16_t record_length;
+	uint16_t note_length;
+	uint16_t zero;
+} __attribute__((packed));
+
+/* The payload of its reply; the status alone unless it is 0. */
+struct keeper_remade {
+	int32_t status;
+	uint32_t zero;
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t nlink;
+	uint64_t size_bytes;
+	int64_t mtime_ns;
+	int64_t ctime_ns;
+} __attribute__((packed));
+
+/* The payload of LOCK is a run of these. A count of 0 locks nothing. */
+struct keeper_lock {
+	uint64_t start;
+	uint64_t count;
+	uint64_t exclusive;
+} __attribute__((packed));
+
 _Static_assert(sizeof(struct keeper_header) == 32, "header is 32 bytes");
 _Static_assert(sizeof(struct keeper_info) == 32, "info is 32 bytes");
 _Static_assert(sizeof(struct keeper_watch) == 20, "watch is 20 bytes");
 _Static_assert(sizeof(struct keeper_touched) == 24, "touched is 24 bytes");
 _Static_assert(sizeof(struct keeper_entry) == 84, "entry is 84 bytes");
+_Static_assert(sizeof(struct keeper_description) == 16, "description is 16 bytes");
+_Static_assert(sizeof(struct keeper_remake) == 28, "remake is 28 bytes");
+_Static_assert(sizeof(struct keeper_remade) == 56, "remade is 56 bytes");
+_Static_assert(sizeof(struct keeper_lock) == 24, "lock is 24 bytes");
 _Static_assert(sizeof(struct keeper_entry) + KEEPER_MAX_FILE_HANDLE +
 		KEEPER_MAX_IDENTITY + KEEPER_MAX_RECORD <= KEEPER_MAX_PAYLOAD,
 	"the largest entry fits into a packet");

@@ -133,7 +133,7 @@ void peer_status(struct peer *peer, const struct packet *packet,
 	peer_reply(peer, peer_begin_reply(packet, status), 0, -1);
 }
 
-/* What its handles left in smbd's records, the living ones put right. */
+/* What orphaned handles left in smbd's records, the living ones put right. */
 static void tell_others(const struct peer *dead)
 {
 	const struct keeper_header died = {
@@ -150,6 +150,13 @@ static void tell_others(const struct peer *dead)
 			(void)packet_send(peer->source.fd, &died,
 					  sizeof(died), -1);
 		}
+	}
+}
+
+void peers_tell_orphaned(const struct keeper *keeper)
+{
+	if (keeper->index.words[KEEPER_INDEX_ORPHANED] > 0) {
+		tell_others(NULL);
 	}
 }
 

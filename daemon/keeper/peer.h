@@ -49,6 +49,9 @@ int peer_listen(struct keeper *keeper);
  */
 bool peer_is_known(pid_t pid);
 
+/* There are orphaned descriptors: who has smbd's records of them imports them. */
+void peers_tell_orphaned(const struct keeper *keeper);
+
 /*
  * Take all that the child has sent. If nothing had come, wait for it to send
  * again; else give it another nap.

@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { AdminDesk } from './admin-desk.js';
 import { now, readBootId } from './clock.js';
@@ -15,6 +15,7 @@ import { adminEndpoint } from './endpoints/admin.js';
 import type { RouterEndpoint } from './endpoints/router.js';
 import { smbdEndpoint } from './endpoints/smbd.js';
 import { WatchEndpoint } from './endpoints/watch.js';
+import { HostDurability } from './host-durability.js';
 import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
@@ -24,12 +25,17 @@ import type { ImportBody, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 const SERVER_CHECK_MS = 10_000;
 /** Less than what the module waits for an answer. */
 const ORPHANS_WAIT_NS = 100n * NS_PER_MS;
-const KEEPER_LOOK_MS = 2;
+const KEEPER_WAIT_MS = 10;
 
 export interface DaemonOptions {
   readonly runDirectory: string;
   readonly storeDirectory: string;
   readonly log: Logger;
+}
+
+/** Whether the death of its smbd child is still to be reported. */
+function isMissing({ state, retained, record }: Handle): boolean {
+  return state.name === 'connected' && retained && !isAlive(record.serverId.pid);
 }
 
 export class Daemon {
@@ -41,6 +47,7 @@ export class Daemon {
   readonly #watch = new WatchEndpoint();
   readonly #keeper: KeeperClient;
   readonly #performer: Performer;
+  readonly #durability: HostDurability;
   readonly #smbd: RouterEndpoint;
   readonly #admin: RouterEndpoint;
   #serverCheck: NodeJS.Timeout | null = null;
@@ -58,8 +65,12 @@ export class Daemon {
       log,
       drop: (id) => this.#keeper.drop(id),
       watch: (id) => this.#keeper.watch(id),
+      describe: (id) => this.#keeper.describe(id),
+      remake: (handle) => this.#keeper.remake(handle),
+      settled: () => this.#keeper.settled(),
       publish: (event) => this.#watch.publish(event),
     });
+    this.#durability = new HostDurability(this.#core, this.#store, log);
     this.#smbd = this.#makeSmbdEndpoint();
     const desk = new AdminDesk({
       core: this.#core,
@@ -115,7 +126,11 @@ export class Daemon {
         this.#servers.hello(server);
         log.debug({ smbd: String(server.pid), moduleVersion, sambaVersion }, 'hello');
       },
-      events: (server, events) => this.#perform(this.#core.events(now(), server, events)),
+      events: (server, events) =>
+        this.#durability.acknowledge(
+          events,
+          this.#performer.perform(this.#core.events(now(), server, events)),
+        ),
       claim: (claim, answer) => {
         const ticket = this.#performer.ticket(answer);
         this.#perform(this.#core.claim(now(), { ...claim, ticket }));
@@ -123,10 +138,11 @@ export class Daemon {
       arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
       import: async (wanted) => {
-        if (!(await this.#orphansSeen(wanted))) return null;
+        const allSeen = await this.#orphansSeen(wanted);
+        if (!this.#core.keeperListed) return null;
         const { imports, effects } = this.#core.import(now(), wanted);
         await this.#perform(effects);
-        return imports;
+        return allSeen ? imports : { ...imports, more: true };
       },
       takeover: (takeover, answer) => void this.#takeOver(takeover, answer),
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
@@ -134,22 +150,36 @@ export class Daemon {
   }
 
   /**
-   * Until the keeper has told of every smbd child that is dead, or a bounded while has
-   * passed. False: there is no keeper, or it has not yet said what it has.
+   * Until the keeper has told of every smbd child that is dead, and has all that
+   * can be made again, or a bounded while has passed. False: there is more to come.
    */
-  async #orphansSeen({ share, dev, ino }: ImportBody): Promise<boolean> {
-    const { table } = this.#core;
+  async #orphansSeen(body: ImportBody): Promise<boolean> {
     const end = now().monotonicNs + ORPHANS_WAIT_NS;
-    const isMissing = ({ state, retained, record }: Handle) =>
-      state.name === 'connected' && retained && !isAlive(record.serverId.pid);
+    let isRemaking = true;
     do {
       // its answer comes behind every report of what happened before
       await this.#keeper.info();
-      const handles = share === null ? table.onFile(dev, ino) : table.allLive();
-      if (this.#core.keeperListed && ![...handles].some(isMissing)) return true;
-      await setTimeout(KEEPER_LOOK_MS);
+      const concerned = this.#concerned(body);
+      isRemaking = concerned.some((handle) => this.#isBeingRemade(handle));
+      if (this.#core.keeperListed && !isRemaking && !concerned.some(isMissing)) return true;
+      await sleep(KEEPER_WAIT_MS);
     } while (now().monotonicNs < end);
-    return this.#core.keeperListed;
+    return !isRemaking;
+  }
+
+  #concerned({ share, dev, ino }: ImportBody): Handle[] {
+    const { table } = this.#core;
+    if (share === null) return [...table.onFile(dev, ino)];
+    return [...table.allLive()].filter(({ record }) => record.share === share);
+  }
+
+  #isBeingRemade(handle: Handle): boolean {
+    const { state, retained, reopening, record } = handle;
+    if (reopening === null) return false;
+    if (state.name !== 'connected') return this.#core.isBeingRemade(handle);
+    if (isAlive(record.serverId.pid)) return false;
+    if (!retained) this.#perform(this.#core.serverDied(now(), record.serverId));
+    return this.#core.isBeingRemade(handle);
   }
 
   async #takeOver(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): Promise<void> {
@@ -178,7 +208,11 @@ export class Daemon {
         }
         this.#perform(this.#core.keeperEntry(now(), entry));
       },
-      listEnd: () => this.#perform(this.#core.keeperListEnd(now())),
+      listEnd: () => {
+        const dead = this.#core.connectedServers().filter(({ pid }) => !isAlive(pid));
+        this.#perform(this.#core.keeperListEnd(now(), dead));
+      },
+      mounted: () => this.#perform(this.#core.mounted(now())),
       gone: (id) => this.#perform(this.#core.keeperGone(now(), id)),
       touched: (touch) => this.#perform(this.#core.touched(now(), touch)),
       lost: () => this.#perform(this.#core.keeperLost(now())),

@@ -14,6 +14,7 @@ const LEVELS: Readonly<Record<WatchEventName, 'debug' | 'info' | 'warn'>> = {
   disconnect: 'info',
   resume: 'info',
   import: 'info',
+  remade: 'info',
   refuse: 'info',
   conflict: 'info',
   'level-lost': 'info',

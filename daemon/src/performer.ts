@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Does what the core wants done, and wakes the core when its next deadline comes.
 
+import { getSystemErrorName } from 'node:util';
 import type { Logger } from 'pino';
 import { now } from './clock.js';
 import type { Core } from './core/core.js';
 import type { Effect } from './core/effects.js';
-import { type Content, type Handle, NS_PER_MS } from './core/handle.js';
+import { type Content, type Handle, NS_PER_MS, type Reopening } from './core/handle.js';
+import type { Remade } from './core/remaking.js';
+import { pathText } from './core/text.js';
 import { logEvent } from './journal.js';
 import type { WatchEvent } from './shared/admin.js';
 import type { Store } from './store/store.js';
@@ -22,6 +25,8 @@ export interface Performance {
   readonly committed: Promise<boolean>;
   /** The keeper's answers, by handle; null: no keeper is connected. */
   readonly drops: ReadonlyMap<string, Promise<number | null>>;
+  /** Resolves when what the keeper was asked to describe is committed. */
+  readonly described: Promise<unknown>;
 }
 
 export interface PerformerParts {
@@ -30,6 +35,11 @@ export interface PerformerParts {
   readonly log: Logger;
   drop(id: string): Promise<number | null>;
   watch(id: string): Promise<Content | null>;
+  /** null: no keeper is connected, or the file cannot be opened by a file handle. */
+  describe(id: string): Promise<Reopening | null>;
+  /** null: no keeper is connected. */
+  remake(handle: Handle): Promise<Remade | null>;
+  settled(): void;
   publish(event: WatchEvent): void;
 }
 
@@ -66,6 +76,7 @@ export class Performer {
   perform(effects: readonly Effect[]): Performance {
     const batch = new Map<string, Handle | null>();
     const drops = new Map<string, Promise<number | null>>();
+    const described: Promise<unknown>[] = [];
     const verdicts: VerdictEffect[] = [];
     const takenOver: TakenOverEffect[] = [];
     for (const effect of effects) {
@@ -81,6 +92,15 @@ export class Performer {
           break;
         case 'watch':
           void this.#watch(effect.id, effect.sinceNs);
+          break;
+        case 'describe':
+          described.push(this.#describe(effect.id));
+          break;
+        case 'remake':
+          void this.#remake(effect.handle);
+          break;
+        case 'settled':
+          this.#parts.settled();
           break;
         case 'publish':
           logEvent(this.#parts.log, effect.event);
@@ -108,7 +128,7 @@ export class Performer {
     if (drops.size > 0) this.#dropped = Promise.all([this.#dropped, ...drops.values()]);
     for (const each of takenOver) this.#tell(each);
     this.#sleep();
-    return { committed, drops };
+    return { committed, drops, described: Promise.all(described) };
   }
 
   /** No more deadlines; resolves when all is committed. */
@@ -161,6 +181,24 @@ export class Performer {
       this.#parts.log.error({ id, status }, 'the keeper did not drop the descriptor');
     }
     return status;
+  }
+
+  async #describe(id: string): Promise<void> {
+    const reopening = await this.#parts.describe(id);
+    await this.perform(this.#parts.core.described(now(), id, reopening)).committed;
+  }
+
+  async #remake(handle: Handle): Promise<void> {
+    const { id, record } = handle;
+    const result = await this.#parts.remake(handle);
+    if (result === null) return;
+    if (!result.made) {
+      this.#parts.log.warn(
+        { id, share: record.share, path: pathText(record.path), status: result.status },
+        `the handle's file cannot be opened again: ${getSystemErrorName(result.status)}`,
+      );
+    }
+    this.perform(this.#parts.core.remade(now(), id, result));
   }
 
   async #watch(id: string, sinceNs: bigint): Promise<void> {

@@ -14,8 +14,8 @@ function life(): SmbdEvent[] {
   const serverId = server(process.pid);
   return [
     { type: 'grant', body: record({ cookie, serverId }) },
-    { type: 'lock', body: { cookie, start: 0n, count: 100n, exclusive: true } },
-    { type: 'unlock', body: { cookie, start: 0n, count: 100n } },
+    { type: 'lock', body: { cookie, start: 0n, count: 100n, exclusive: true, note: null } },
+    { type: 'unlock', body: { cookie, start: 0n, count: 100n, note: null } },
     { type: 'close', body: { cookie, reason: 'close' } },
   ];
 }

@@ -34,6 +34,7 @@ export const PERSISTD_STEPS = [
   'contend',
   'tick',
   'commit',
+  'flush',
   'drop',
 ] as const;
 export type PersistdStep = (typeof PERSISTD_STEPS)[number];

@@ -211,6 +211,12 @@ static void print_records(void)
 			   "grant", &r);
 
 	r = durable_v2;
+	r.survives_host = true;
+	r.posix_locking = true;
+	print_record_event("events: grant of a handle that outlives the host",
+			   "grant", &r);
+
+	r = durable_v2;
 	r.kind = "persistent";
 	r.path = "/srv/data/\xff\xfe/\xc3\xa9.txt";
 	r.timeout_ms = INT32_MAX;
@@ -229,12 +235,16 @@ static void print_changes(void)
 {
 	msgpack_sbuffer e = { 0 };
 
-	wire_event_lock(&e, cookie, 1ULL << 32, 100, true);
+	wire_event_lock(&e, cookie, 1ULL << 32, 100, true, NULL, 0);
 	print_events("events: lock", &e, 1);
-	wire_event_lock(&e, cookie, 0, UINT64_MAX, false);
+	wire_event_lock(&e, cookie, 0, UINT64_MAX, false, NULL, 0);
 	print_events("events: shared lock to the end of all ranges", &e, 1);
-	wire_event_unlock(&e, cookie, 1ULL << 32, 100);
+	wire_event_unlock(&e, cookie, 1ULL << 32, 100, NULL, 0);
 	print_events("events: unlock", &e, 1);
+	wire_event_lock(&e, cookie, 0, 1, true, "note", 4);
+	print_events("events: lock with a note", &e, 1);
+	wire_event_unlock(&e, cookie, 0, 1, "note", 4);
+	print_events("events: unlock with a note", &e, 1);
 
 	wire_event_disconnect(&e, cookie, &file_stat, report, 123456789012345,
 			      1763715660000000000);
@@ -345,8 +355,8 @@ static void print_messages(void)
 
 	print_events("events: none", &m, 0);
 	pack_record_event(&m, "grant", &durable_v2);
-	wire_event_lock(&m, cookie, 0, 1, true);
-	wire_event_unlock(&m, cookie, 0, 1);
+	wire_event_lock(&m, cookie, 0, 1, true, NULL, 0);
+	wire_event_unlock(&m, cookie, 0, 1, NULL, 0);
 	wire_event_close(&m, cookie, "close");
 	print_events("events: several in order", &m, 4);
 }
@@ -450,6 +460,9 @@ static void print_reply(const char *name, const struct wire_reply *r)
 	} else if (r->type == WIRE_REPLY_VERDICT) {
 		printf(" refuse %s%s", r->verdict.reason,
 		       r->verdict.final ? " final" : "");
+	}
+	if (r->flushed) {
+		printf(" flushed");
 	}
 	if (r->refused) {
 		printf(" refused");

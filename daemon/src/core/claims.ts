@@ -84,11 +84,9 @@ export class Claims {
       this.#context.end(handle, 'expired', 'expired', { server: null, drop: true });
       return refusal('expired', true);
     }
-    const modified = this.#context.writeTimes.isModified(
-      handle.record,
-      claim.stat,
-      disconnect.stat,
-    );
+    const modified =
+      disconnect.stat !== null &&
+      this.#context.writeTimes.isModified(handle.record, claim.stat, disconnect.stat);
     if (modified && yieldsToLocalAccess(policy, handle.record)) {
       this.#context.end(handle, 'superseded', 'modified', { server: null, drop: true });
       return refusal('modified', true);

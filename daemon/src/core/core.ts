@@ -11,11 +11,12 @@ import { Contention } from './contention.js';
 import { Context } from './context.js';
 import { count } from './counters.js';
 import type { Effect } from './effects.js';
-import { type Content, type Handle, isEnded, type Moment } from './handle.js';
+import { type Content, type Handle, isEnded, type Moment, type Reopening } from './handle.js';
 import { importsFor } from './imports.js';
 import { type KeeperEntry, KeeperView } from './keeper-view.js';
 import { LocalAccess, type Touch } from './local-access.js';
 import { DEFAULT_POLICY, type Policy } from './policy.js';
+import { type Remade, Remaking } from './remaking.js';
 import { SmbdEvents } from './smbd-events.js';
 import type { Table } from './table.js';
 import { type Takeover, Takeovers } from './takeover.js';
@@ -46,6 +47,7 @@ function attempt<T>(action: () => T): Outcome<T> {
 
 export class Core {
   readonly #context: Context;
+  readonly #remaking: Remaking;
   readonly #keeper: KeeperView;
   readonly #claims: Claims;
   readonly #contention: Contention;
@@ -56,12 +58,13 @@ export class Core {
 
   constructor(policy: Policy = DEFAULT_POLICY) {
     this.#context = new Context(policy);
-    this.#keeper = new KeeperView(this.#context);
+    this.#remaking = new Remaking(this.#context);
+    this.#keeper = new KeeperView(this.#context, this.#remaking);
     this.#claims = new Claims(this.#context, this.#keeper);
     this.#contention = new Contention(this.#context, this.#keeper);
     this.#takeovers = new Takeovers(this.#context, this.#keeper);
     this.#local = new LocalAccess(this.#context, this.#keeper);
-    this.#smbd = new SmbdEvents(this.#context, this.#keeper, this.#contention);
+    this.#smbd = new SmbdEvents(this.#context, this.#keeper, this.#contention, this.#remaking);
     this.#admin = new Admin(this.#context);
   }
 
@@ -96,7 +99,7 @@ export class Core {
   /** The handles that smbd has to take into its records before anybody opens their files. */
   import(now: Moment, body: ImportBody): { imports: Imports; effects: Effect[] } {
     const effects = this.#run(now, () => this.#keeper.believeAll());
-    const { tooMany, ...imports } = importsFor(this.#context, now, body);
+    const { tooMany, ...imports } = importsFor(this.#context, this.#keeper, now, body);
     effects.push(
       ...this.#run(now, () => {
         for (const handle of tooMany) {
@@ -126,9 +129,10 @@ export class Core {
     });
   }
 
-  keeperListEnd(now: Moment): Effect[] {
+  /** `dead` are those of `connectedServers` that do not exist any more. */
+  keeperListEnd(now: Moment, dead: readonly ServerId[] = []): Effect[] {
     return this.#run(now, () => {
-      this.#keeper.listEnd();
+      this.#keeper.listEnd(dead);
       this.#local.considerAll();
     });
   }
@@ -136,6 +140,27 @@ export class Core {
   /** Also when a drop that the core asked for is done. */
   keeperGone(now: Moment, id: string): Effect[] {
     return this.#run(now, () => this.#keeper.gone(id));
+  }
+
+  /** What the keeper says it takes to open the file of a handle again. */
+  described(now: Moment, id: string, reopening: Reopening | null): Effect[] {
+    return this.#run(now, () => this.#remaking.described(id, reopening));
+  }
+
+  /** What came of a `remake` effect. */
+  remade(now: Moment, id: string, result: Remade): Effect[] {
+    return this.#run(now, () => this.#remaking.done(id, result));
+  }
+
+  /** Something was mounted or unmounted. */
+  mounted(now: Moment): Effect[] {
+    return this.#run(now, () => this.#remaking.mounted());
+  }
+
+  /** Whether the descriptor of a handle that is away is about to be made again. */
+  isBeingRemade({ id, reopening }: Handle): boolean {
+    if (reopening === null) return false;
+    return !this.#keeper.listed || this.#remaking.isUnderWay(id);
   }
 
   keeperLost(now: Moment): Effect[] {
@@ -165,12 +190,17 @@ export class Core {
       .map(({ record }) => record.serverId);
   }
 
+  /** smbd children that hold handles which outlive the host. */
+  connectedServers(): ServerId[] {
+    return [...this.table.allLive()]
+      .filter(({ state, reopening }) => state.name === 'connected' && reopening !== null)
+      .map(({ record }) => record.serverId);
+  }
+
   serverDied(now: Moment, server: ServerId): Effect[] {
     return this.#run(now, () => {
       for (const handle of this.table.ofServer(server)) {
-        if (handle.state.name === 'connected' && !handle.retained) {
-          this.#context.end(handle, 'failed', 'smbd-died', { server: null, drop: false });
-        }
+        if (handle.state.name === 'connected' && !handle.retained) this.#keeper.ownerDied(handle);
       }
     });
   }
@@ -209,6 +239,7 @@ export class Core {
       expiries: counters.expiries,
       supersedes: counters.supersedes,
       closes: counters.closes,
+      remakes: counters.remakes,
       failures: { ...counters.failures },
       unsafe_opens: { ...counters.unsafeOpens },
       illegal_transitions: counters.illegalTransitions,
@@ -258,7 +289,10 @@ export class Core {
     }
     this.table.add(handle);
     this.#context.schedule(handle);
-    if (!sameBoot && handle.state.name === 'connected') {
+    if (sameBoot || handle.state.name !== 'connected') return;
+    if (handle.reopening !== null) {
+      this.#remaking.abandon(handle);
+    } else {
       this.#context.end(handle, 'failed', 'descriptor-lost', { server: null, drop: true });
     }
   }

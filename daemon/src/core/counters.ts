@@ -16,6 +16,7 @@ export class Counters {
   supersedes = 0;
   closes = 0;
   readonly unsafeOpens = { allowed: 0, refused: 0 };
+  remakes = 0;
   illegalTransitions = 0;
   unknownCookies = 0;
   /** By reason. */

@@ -19,6 +19,12 @@ export type Effect =
       /** The disconnect that it is for, by its CLOCK_MONOTONIC. */
       readonly sinceNs: bigint;
     }
+  /** Ask the keeper what it takes to open the file again, then report to `Core.described`. */
+  | { readonly effect: 'describe'; readonly id: string }
+  /** Have the keeper make the descriptor again, then report to `Core.remade`. */
+  | { readonly effect: 'remake'; readonly handle: Handle }
+  /** Tell the keeper that it has all that can be made again. */
+  | { readonly effect: 'settled' }
   | { readonly effect: 'publish'; readonly event: WatchEvent }
   /** The answer to the claim that came with this ticket. */
   | {

@@ -11,10 +11,22 @@ export interface Moment {
 
 export const NS_PER_MS = 1_000_000n;
 
+/** What it takes to open the file of a lost descriptor again. */
+export interface Reopening {
+  /** F_GETFL of the descriptor. */
+  readonly openFlags: number;
+  /** name_to_handle_at(2). */
+  readonly fileHandleType: number;
+  /** Hexadecimal digits. */
+  readonly fileHandle: string;
+  /** The keeper's identity of it (docs/protocol.md 2.2), a character per byte. */
+  readonly fileSystem: string;
+}
+
 /** What is known about a handle whose client is gone. */
 export interface Disconnect {
-  /** Of the file, when the client went. */
-  readonly stat: FileStat;
+  /** Of the file, when the client went; null: nobody saw that, and it is not made again yet. */
+  readonly stat: FileStat | null;
   readonly since: Moment;
   /** CLOCK_MONOTONIC. */
   readonly deadlineNs: bigint;
@@ -53,6 +65,12 @@ export interface Handle {
   /** The keeper holds its descriptor. */
   retained: boolean;
   unlinked: boolean;
+  /** null: it outlives processes only, whatever its share wants. */
+  reopening: Reopening | null;
+  /** The keeper's note of its lock sequence, hexadecimal digits; with `reopening` only. */
+  note: string | null;
+  /** Its descriptor was lost, and this is another description of the same file. */
+  remade: boolean;
   /** Another open has cost it its oplock or lease while its client was away. */
   levelLost: boolean;
   /** Clients that it kept from the file while its own was away, and the last of them. */

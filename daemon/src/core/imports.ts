@@ -6,6 +6,7 @@ import { type HandleRecord, type ServerId, sameServer } from '../wire/records.js
 import type { EventBody, ImportBody, Imports } from '../wire/smbd.js';
 import type { Context } from './context.js';
 import { disconnectOf, type Handle, type Moment } from './handle.js';
+import type { KeeperView } from './keeper-view.js';
 
 /** What the module takes at once (wire_imports.h), and what fits into a message. */
 const HANDLES_MAX = 64;
@@ -21,7 +22,12 @@ export interface Wanted extends Imports {
   readonly tooMany: readonly Handle[];
 }
 
-export function importsFor({ table }: Context, now: Moment, body: ImportBody): Wanted {
+export function importsFor(
+  { table }: Context,
+  keeper: KeeperView,
+  now: Moment,
+  body: ImportBody,
+): Wanted {
   const candidates = body.share === null ? table.onFile(body.dev, body.ino) : table.allLive();
   const handles: Imports['handles'] = [];
   const tooMany: Handle[] = [];
@@ -29,6 +35,8 @@ export function importsFor({ table }: Context, now: Moment, body: ImportBody): W
   for (const handle of candidates) {
     const disconnect = wanted(handle, now, body);
     if (disconnect === null) continue;
+    // its descriptor is not made again yet
+    if (handle.reopening !== null && !keeper.has(handle.id)) continue;
     if (handle.locks.length > LOCKS_MAX) {
       tooMany.push(handle);
       continue;
@@ -109,5 +117,7 @@ export function importFailed(
 ): void {
   const name = reason === 'superseded' ? 'superseded' : 'failed';
   if (handle.state.name !== 'disconnected') return;
+  // the next list of the keeper tells, and it is made again
+  if (reason === 'descriptor-lost' && handle.reopening !== null) return;
   context.end(handle, name, reason, { server: null, drop: true });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the keeper says it holds, and what follows from it for the table.
 
-import type { FileStat, HandleRecord } from '../wire/records.js';
+import { type FileStat, type HandleRecord, type ServerId, sameServer } from '../wire/records.js';
 import type { Context } from './context.js';
 import {
   type Disconnect,
@@ -12,6 +12,7 @@ import {
   NS_PER_MS,
   type State,
 } from './handle.js';
+import type { Remaking } from './remaking.js';
 
 export interface KeeperEntry {
   readonly id: string;
@@ -27,14 +28,16 @@ export interface KeeperEntry {
 
 export class KeeperView {
   readonly #context: Context;
+  readonly #remaking: Remaking;
   readonly #entries = new Map<string, KeeperEntry>();
   /** Handles that their smbd child no longer holds, to be resolved by the next list. */
   readonly #unresolved = new Map<Handle, State>();
   #listStarted: Moment | null = null;
   #listed = false;
 
-  constructor(context: Context) {
+  constructor(context: Context, remaking: Remaking) {
     this.#context = context;
+    this.#remaking = remaking;
   }
 
   /** The whole of what the keeper holds is known. */
@@ -75,6 +78,7 @@ export class KeeperView {
   }
 
   listStarted(): void {
+    this.#remaking.lost();
     this.#entries.clear();
     this.#listed = false;
     this.#listStarted = this.#context.now;
@@ -95,19 +99,21 @@ export class KeeperView {
       else if (entry.state !== 'held') this.#afterSettling(() => this.#takeOverIfUnknown(entry));
       return;
     }
-    handle.retained = true;
+    this.#found(handle, entry);
     if (entry.state === 'orphaned') this.#followOwner(handle, entry);
     if (entry.state === 'parked') this.#afterSettling(() => this.#followIfCurrent(handle, entry));
   }
 
-  listEnd(): void {
+  /** `dead`: of the smbd children that hold handles which outlive the host. */
+  listEnd(dead: readonly ServerId[]): void {
     const started = this.#listStarted;
     if (started === null) return;
     this.#listed = true;
     for (const entry of this.#entries.values()) this.#reconcile(entry);
     for (const handle of this.#context.table.allLive()) {
-      if (!this.#entries.has(handle.id)) this.#missing(handle, started);
+      if (!this.#entries.has(handle.id)) this.#missing(handle, started, dead);
     }
+    this.#remaking.listed();
     for (const [handle, state] of this.#unresolved) {
       if (handle.state === state) this.resolve(handle);
     }
@@ -160,7 +166,7 @@ export class KeeperView {
   #reconcile(entry: KeeperEntry): void {
     const handle = this.#context.table.live(entry.id);
     if (handle !== undefined) {
-      handle.retained = true;
+      this.#found(handle, entry);
       if (entry.state !== 'held') this.#followOwner(handle, entry);
     } else if (!this.#hasEnded(entry.id)) {
       this.#takeOverIfUnknown(entry);
@@ -173,16 +179,44 @@ export class KeeperView {
     return this.#context.table.ended(id) !== undefined || this.#context.owedDrops.has(id);
   }
 
+  #found(handle: Handle, { state, stat }: KeeperEntry): void {
+    handle.retained = true;
+    if (state !== 'held' && disconnectOf(handle.state)?.stat === null) {
+      this.#context.change(handle, { step: 'found', stat });
+    }
+  }
+
   /** What changed after the list was asked for may rightly be absent from it. */
-  #missing(handle: Handle, started: Moment): void {
-    const disconnect = disconnectOf(handle.state);
-    if (disconnect !== null && disconnect.since.monotonicNs >= started.monotonicNs) return;
+  #missing(handle: Handle, started: Moment, dead: readonly ServerId[]): void {
+    const { state, record } = handle;
+    const disconnect = disconnectOf(state);
+    if (disconnect !== null && disconnect.since.monotonicNs >= started.monotonicNs) {
+      this.#afterSettling(() => {
+        if (handle.state === state && !this.has(handle.id)) this.#descriptorLost(handle);
+      });
+      return;
+    }
     handle.retained = false;
-    if (handle.state.name === 'disconnected') this.#descriptorLost(handle);
+    if (state.name === 'disconnected') this.#descriptorLost(handle);
+    else if (state.name === 'connected' && handle.reopening !== null) {
+      if (dead.some((server) => sameServer(server, record.serverId))) this.ownerDied(handle);
+    }
+  }
+
+  /** The smbd child of a connected handle is dead, and the keeper does not have the descriptor. */
+  ownerDied(handle: Handle): void {
+    if (handle.reopening === null) {
+      this.#context.end(handle, 'failed', 'smbd-died', { server: null, drop: false });
+      return;
+    }
+    this.#remaking.abandon(handle);
+    if (this.#listed) this.#remaking.begin(handle);
   }
 
   #descriptorLost(handle: Handle): void {
-    this.#context.end(handle, 'failed', 'descriptor-lost', { server: null, drop: false });
+    handle.retained = false;
+    if (handle.reopening !== null) this.#remaking.begin(handle);
+    else this.#context.end(handle, 'failed', 'descriptor-lost', { server: null, drop: false });
   }
 
   #takeOverIfUnknown(entry: KeeperEntry): void {

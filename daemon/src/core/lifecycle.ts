@@ -6,7 +6,7 @@
 //                                   └──lapse, refused────┘
 //   any of them ──end──▶ expired (from disconnected only), superseded, closed, failed
 
-import { type ServerId, sameServer } from '../wire/records.js';
+import { type FileStat, type ServerId, sameServer } from '../wire/records.js';
 import { type Disconnect, type EndedState, isEnded, type State } from './handle.js';
 
 export type Step =
@@ -23,6 +23,8 @@ export type Step =
   | { readonly step: 'refused'; readonly server: ServerId }
   | { readonly step: 'extend'; readonly deadlineNs: bigint }
   | { readonly step: 'writeTime'; readonly mtimeNs: bigint }
+  /** Its descriptor is there, and the file is like this. */
+  | { readonly step: 'found'; readonly stat: FileStat }
   /** `server` null: not an smbd child's word, so nobody's holding it matters. */
   | { readonly step: 'end'; readonly server: ServerId | null; readonly ended: EndedState };
 
@@ -71,13 +73,21 @@ function nextState(state: Live, holder: ServerId, step: Step): State | null {
       return state.name === 'disconnected'
         ? fallBack(atTime(state.disconnect, step.mtimeNs))
         : null;
+    case 'found':
+      return state.name === 'connected'
+        ? null
+        : {
+            ...state,
+            disconnect: { ...state.disconnect, stat: state.disconnect.stat ?? step.stat },
+          };
     case 'end':
       return mayEnd(state, holder, step.server, step.ended) ? step.ended : null;
   }
 }
 
 function atTime(disconnect: Disconnect, mtimeNs: bigint): Disconnect {
-  return { ...disconnect, stat: { ...disconnect.stat, mtimeNs } };
+  const { stat } = disconnect;
+  return stat === null ? disconnect : { ...disconnect, stat: { ...stat, mtimeNs } };
 }
 
 function fallBack(disconnect: Disconnect): State {

@@ -55,7 +55,7 @@ export class LocalAccess {
     if (since.monotonicNs !== sinceNs) {
       this.#asked.delete(id);
       this.consider(id);
-    } else if (this.#context.writeTimes.isModified(handle.record, content, stat)) {
+    } else if (stat !== null && this.#context.writeTimes.isModified(handle.record, content, stat)) {
       this.#end(handle, 'modified');
     }
   }

@@ -10,6 +10,7 @@ import { deadlineAfter, type Handle } from './handle.js';
 import { imported, importFailed } from './imports.js';
 import type { KeeperView } from './keeper-view.js';
 import { renamed, unlinked } from './names.js';
+import type { Remaking } from './remaking.js';
 import { APP_INSTANCE } from './takeover.js';
 import { writeTimeSet } from './write-times.js';
 
@@ -17,8 +18,10 @@ export class SmbdEvents {
   readonly #context: Context;
   readonly #keeper: KeeperView;
   readonly #contention: Contention;
+  readonly #remaking: Remaking;
 
-  constructor(context: Context, keeper: KeeperView, contention: Contention) {
+  constructor(context: Context, keeper: KeeperView, contention: Contention, remaking: Remaking) {
+    this.#remaking = remaking;
     this.#context = context;
     this.#keeper = keeper;
     this.#contention = contention;
@@ -103,6 +106,7 @@ export class SmbdEvents {
     if (!this.#context.change(known, { step: 'grant', server })) return;
     this.#context.table.replaceRecord(known, record);
     known.importedIn = record.recordsEpoch;
+    this.#remaking.want(known);
     if (!this.#keeper.isParked(known.id)) known.levelLost = false;
     if (kind !== record.kind) this.#context.publish('grant', known, `${kind} to ${record.kind}`);
   }
@@ -117,6 +121,7 @@ export class SmbdEvents {
     }
     handle.levelLost = false;
     handle.importedIn = record.recordsEpoch;
+    this.#remaking.want(handle);
     handle.resumes++;
     this.#context.counters.resumes++;
     this.#context.publish('resume', handle);
@@ -131,17 +136,22 @@ export class SmbdEvents {
     }
     const retained = this.#keeper.has(record.cookie);
     const handle = this.#context.add(record, { name: 'connected' }, retained);
-    if (step === 'grant') this.#context.publish('grant', handle);
+    if (step === 'grant') {
+      this.#remaking.want(handle);
+      this.#context.publish('grant', handle);
+    }
     return handle;
   }
 
-  #lock(handle: Handle, { start, count, exclusive }: EventBody<'lock'>): void {
+  #lock(handle: Handle, { start, count, exclusive, note }: EventBody<'lock'>): void {
     handle.locks.push({ start, count, exclusive });
+    handle.note = note ?? handle.note;
     this.#context.put(handle);
     this.#context.publish('lock', handle);
   }
 
-  #unlock(handle: Handle, { start, count }: EventBody<'unlock'>): void {
+  #unlock(handle: Handle, { start, count, note }: EventBody<'unlock'>): void {
+    handle.note = note ?? handle.note;
     const index = handle.locks.findIndex((lock) => lock.start === start && lock.count === count);
     if (index < 0) return;
     handle.locks.splice(index, 1);

@@ -57,6 +57,8 @@ export function handleView(handle: Handle, now: Moment): HandleView {
     retained: handle.retained,
     orphan: disconnectOf(state)?.orphan ?? false,
     unlinked: handle.unlinked,
+    durability: handle.reopening === null ? 'process' : 'host',
+    remade: handle.remade,
     level_lost: handle.levelLost,
     refused_others: handle.refusedOthers,
     last_refused: handle.lastRefused,

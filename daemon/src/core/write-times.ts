@@ -39,7 +39,7 @@ export function writeTimeSet(context: Context, event: EventBody<'writeTime'>): v
   context.writeTimes.set(event);
   for (const handle of context.table.onFile(event.dev, event.ino)) {
     const { state } = handle;
-    if (state.name === 'disconnected' && state.disconnect.stat.mtimeNs === event.fromNs) {
+    if (state.name === 'disconnected' && state.disconnect.stat?.mtimeNs === event.fromNs) {
       context.change(handle, { step: 'writeTime', mtimeNs: event.toNs });
     }
   }

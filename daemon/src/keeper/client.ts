@@ -3,9 +3,10 @@
 // there is none; each begins with a LIST.
 
 import { createConnection, type Socket } from 'node:net';
-import type { Content } from '../core/handle.js';
+import type { Content, Handle, Reopening } from '../core/handle.js';
 import type { KeeperEntry } from '../core/keeper-view.js';
 import type { Touch } from '../core/local-access.js';
+import type { Remade } from '../core/remaking.js';
 import type { InfoView } from '../shared/admin.js';
 import { decodeEntry, decodeInfo, decodeStatus, decodeTouched, decodeWatch } from './entry.js';
 import {
@@ -17,8 +18,11 @@ import {
   PacketType,
   REPLY,
 } from './packet.js';
+import { decodeDescription, decodeRemade, encodeLocks, encodeRemake } from './remake.js';
 
 const RECONNECT_MS = 100;
+const NO_PAYLOAD: Buffer = Buffer.alloc(0);
+const EMSGSIZE = -90;
 
 export interface KeeperListener {
   listStarted(): void;
@@ -26,6 +30,8 @@ export interface KeeperListener {
   listEnd(): void;
   gone(id: string): void;
   touched(touch: Touch): void;
+  /** Something was mounted or unmounted. */
+  mounted(): void;
   lost(): void;
   /** The keeper could not keep a descriptor; `status` is a negative errno. */
   refused(id: string, status: number): void;
@@ -84,21 +90,47 @@ export class KeeperClient {
     return reply === null ? null : decodeWatch(reply);
   }
 
+  /** What it takes to open the file again; null: that cannot be. */
+  async describe(id: string): Promise<Reopening | null> {
+    const reply = await this.#request(PacketType.DESCRIBE, id);
+    return reply === null ? null : decodeDescription(reply);
+  }
+
+  /** null: no keeper is connected. */
+  async remake(handle: Handle): Promise<Remade | null> {
+    const request = encodeRemake(handle);
+    if (request === null) return { made: false, status: EMSGSIZE };
+    const reply = await this.#request(PacketType.REMAKE, handle.id, request);
+    const remade = reply === null ? null : decodeRemade(reply);
+    if (!remade?.made || handle.record.posixLocking !== true) return remade;
+    for (const locks of encodeLocks(handle.locks)) {
+      const locked = await this.#request(PacketType.LOCK, handle.id, locks);
+      if (locked === null) return null;
+      const status = decodeStatus(locked);
+      if (status !== 0) return { made: false, status };
+    }
+    return remade;
+  }
+
+  /** It has all that can be made again. */
+  settled(): void {
+    if (this.#connected) this.#send(PacketType.SETTLED, NO_COOKIE, NO_PAYLOAD);
+  }
+
   async info(): Promise<InfoView['keeper']> {
     const reply = await this.#request(PacketType.INFO, NO_COOKIE);
     return reply === null ? null : decodeInfo(reply);
   }
 
-  #request(type: number, cookie: string): Promise<Packet | null> {
+  #request(type: number, cookie: string, payload = NO_PAYLOAD): Promise<Packet | null> {
     if (!this.#connected) return Promise.resolve(null);
     return new Promise((resolve) => {
-      this.#waiting.set(this.#send(type, cookie), resolve);
+      this.#waiting.set(this.#send(type, cookie, payload), resolve);
     });
   }
 
-  #send(type: number, cookie: string): number {
+  #send(type: number, cookie: string, payload: Buffer): number {
     this.#seq = (this.#seq + 1) >>> 0;
-    const payload = Buffer.alloc(0);
     this.#socket?.write(encodePacket({ type, seq: this.#seq, cookie, payload }));
     return this.#seq;
   }
@@ -107,7 +139,7 @@ export class KeeperClient {
     this.#connected = true;
     if (this.#connections++ > 0) this.reconnects++;
     this.#listener.listStarted();
-    this.#send(PacketType.LIST, NO_COOKIE);
+    this.#send(PacketType.LIST, NO_COOKIE, NO_PAYLOAD);
     this.#info = this.info();
   }
 
@@ -143,6 +175,11 @@ export class KeeperClient {
         return this.#listener.refused(packet.cookie, decodeStatus(packet));
       case PacketType.TOUCHED:
         return this.#listener.touched(decodeTouched(packet));
+      case PacketType.MOUNTED:
+        return this.#listener.mounted();
+      case PacketType.DESCRIBE | REPLY:
+      case PacketType.REMAKE | REPLY:
+      case PacketType.LOCK | REPLY:
       case PacketType.DROP | REPLY:
       case PacketType.WATCH | REPLY:
       case PacketType.INFO | REPLY:

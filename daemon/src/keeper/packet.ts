@@ -4,7 +4,7 @@
 const MAGIC = 0x504b4431;
 const VERSION = 1;
 const HEADER_BYTES = 32;
-const MAX_PAYLOAD_BYTES = 16_384;
+export const MAX_PAYLOAD_BYTES = 16_384;
 
 export const REPLY = 0x8000;
 
@@ -13,11 +13,16 @@ export const PacketType = {
   DROP: 33,
   INFO: 34,
   WATCH: 35,
+  DESCRIBE: 40,
+  REMAKE: 41,
+  LOCK: 42,
+  SETTLED: 43,
   ENTRY: 64,
   GONE: 65,
   LIST_END: 66,
   REFUSED: 67,
   TOUCHED: 68,
+  MOUNTED: 72,
 } as const;
 
 export interface Packet {

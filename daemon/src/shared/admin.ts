@@ -66,6 +66,8 @@ export interface StatsView {
   expiries: number;
   supersedes: number;
   closes: number;
+  /** Handles that were made again after the keeper or the host was lost. */
+  remakes: number;
   /** By reason. */
   failures: Counts;
   /** Opens by rule of `persistent:unsafe`, while smbd children could not ask. */
@@ -110,6 +112,7 @@ export const WATCH_EVENTS = [
   'disconnect',
   'resume',
   'import',
+  'remade',
   'refuse',
   'close',
   'expire',

@@ -76,6 +76,10 @@ export interface HandleView {
   orphan: boolean;
   /** The file was deleted through smbd; the descriptor still reaches it. */
   unlinked: boolean;
+  /** What it outlives: processes but the keeper, or the keeper and the host, too. */
+  durability: 'process' | 'host';
+  /** Its descriptor was lost with the keeper or the host, and is another one of the same file. */
+  remade: boolean;
   /** Another open has cost it its oplock or lease while its client was away. */
   level_lost: boolean;
   /** How often it kept somebody from the file while its client was away. */

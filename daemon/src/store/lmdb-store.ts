@@ -74,8 +74,13 @@ export class LmdbStore implements Store {
     await Promise.all(writes);
   }
 
-  async close(): Promise<void> {
+  /** One flush serves all who wait for it. */
+  async flushed(): Promise<void> {
     await this.#environment.flushed;
+  }
+
+  async close(): Promise<void> {
+    await this.flushed();
     await this.#environment.close();
   }
 

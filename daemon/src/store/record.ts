@@ -12,9 +12,11 @@ import {
   map,
   nullable,
   oneOf,
+  path,
   text,
   uint32,
   uint64,
+  bytes as wireBytes,
   withDefault,
 } from '../wire/codec.js';
 import { fileStat, handleRecord, lock } from '../wire/records.js';
@@ -25,12 +27,24 @@ export const SCHEMA_VERSION = 1;
 
 const moment = map({ monotonicNs: uint64, realtimeNs: uint64 });
 
-const disconnect = map({ stat: fileStat, since: moment, deadlineNs: uint64, orphan: bool });
+const disconnect = map({
+  stat: nullable(fileStat),
+  since: moment,
+  deadlineNs: uint64,
+  orphan: bool,
+});
 
 const ended = map({
   name: oneOf(['expired', 'superseded', 'closed', 'failed']),
   reason: text,
   at: moment,
+});
+
+const reopening = map({
+  openFlags: uint32,
+  fileHandleType: uint32,
+  fileHandle: wireBytes,
+  fileSystem: path,
 });
 
 const stored = map({
@@ -40,6 +54,9 @@ const stored = map({
   locks: list(lock),
   retained: bool,
   unlinked: bool,
+  reopening: withDefault(nullable(reopening), null),
+  note: withDefault(nullable(wireBytes), null),
+  remade: withDefault(bool, false),
   levelLost: withDefault(bool, false),
   refusedOthers: withDefault(uint32, 0),
   lastRefused: withDefault(nullable(text), null),
@@ -61,6 +78,9 @@ export function encodeHandle(handle: Handle, bootId: string): Buffer {
     locks: handle.locks,
     retained: handle.retained,
     unlinked: handle.unlinked,
+    reopening: handle.reopening,
+    note: handle.note,
+    remade: handle.remade,
     levelLost: handle.levelLost,
     refusedOthers: handle.refusedOthers,
     lastRefused: handle.lastRefused,

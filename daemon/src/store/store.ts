@@ -17,7 +17,9 @@ export interface Store {
   load(now: Moment): Restored[];
   /** Resolves when the batch is committed: it survives the death of any process. */
   write(batch: Batch): Promise<void>;
-  /** Resolves when everything is flushed: it survives the host. */
+  /** Resolves when all that is committed is flushed: it survives the host. */
+  flushed(): Promise<void>;
+  /** The same, and the store is closed. */
   close(): Promise<void>;
 }
 

@@ -77,6 +77,15 @@ export const path: Codec<string> = {
   encode: (bytes) => Buffer.from(bytes, 'latin1'),
 };
 
+/** Bytes of any number, inside as hexadecimal digits. */
+export const bytes: Codec<string> = {
+  decode(value, at) {
+    if (value instanceof Uint8Array) return buffer(value).toString('hex');
+    throw new WireError(`${at}: expected bin`);
+  },
+  encode: (hex) => Buffer.from(hex, 'hex'),
+};
+
 export function oneOf<const T extends string>(names: readonly T[]): Codec<T> {
   const known = new Map<unknown, T>(names.map((name) => [name, name]));
   return simple(names.join(' | '), (value) => known.get(value));
@@ -94,6 +103,14 @@ export function withDefault<T>(codec: Codec<T>, fallback: T): Codec<T> {
   return {
     decode: (value, at) => (value === undefined ? fallback : codec.decode(value, at)),
     encode: (value) => codec.encode(value),
+  };
+}
+
+/** A key that is absent for one of its values. */
+export function withAbsent<T>(codec: Codec<T>, usual: T): Codec<T> {
+  return {
+    decode: (value, at) => (value === undefined ? usual : codec.decode(value, at)),
+    encode: (value) => (value === usual ? undefined : codec.encode(value)),
   };
 }
 

@@ -15,6 +15,7 @@ import {
   text,
   uint32,
   uint64,
+  withAbsent,
   withDefault,
 } from './codec.js';
 
@@ -51,6 +52,9 @@ export type AppInstance = Decoded<typeof appInstance>;
 export const LOCAL_ACCESS = ['yield', 'keep'] as const;
 export type LocalAccess = (typeof LOCAL_ACCESS)[number];
 
+/** What the share wants a handle to outlive: processes but the keeper, or the host. */
+export const DURABILITIES = ['process', 'host'] as const;
+
 export const handleRecord = map({
   cookie: bin16,
   kind: oneOf(HANDLE_KINDS),
@@ -86,5 +90,8 @@ export const handleRecord = map({
   /** The name in the share by which the client knows the file, if that is another. */
   knownAs: optional(path),
   appInstance: optional(appInstance),
+  durability: withAbsent(oneOf(DURABILITIES), 'process'),
+  /** Its locks are mirrored in the kernel; told with durability `host` only. */
+  posixLocking: optional(bool),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

@@ -5,12 +5,14 @@ import { type Body, isMap } from '../shared/message.js';
 import {
   bin16,
   bool,
+  bytes,
   type Codec,
   type Decoded,
   int64,
   list,
   map,
   nullable,
+  optional,
   path,
   text,
   uint32,
@@ -21,8 +23,14 @@ import { appInstance, fileStat, handleRecord, lock, type ServerId, serverId } fr
 
 const eventBodies = {
   grant: handleRecord,
-  lock: map({ cookie: bin16, start: uint64, count: uint64, exclusive: bool }),
-  unlock: map({ cookie: bin16, start: uint64, count: uint64 }),
+  lock: map({
+    cookie: bin16,
+    start: uint64,
+    count: uint64,
+    exclusive: bool,
+    note: optional(bytes),
+  }),
+  unlock: map({ cookie: bin16, start: uint64, count: uint64, note: optional(bytes) }),
   disconnect: map({
     cookie: bin16,
     stat: fileStat,

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What smbd children are told of handles that are to outlive the host: whether
+// all that it takes to make them again is on disk.
+
+import type { Logger } from 'pino';
+import type { Core } from './core/core.js';
+import type { Handle } from './core/handle.js';
+import type { Performance } from './performer.js';
+import type { Store } from './store/store.js';
+import type { SmbdEvent } from './wire/smbd.js';
+
+/** The module waits for 200 ms, and is to hear what came of it. */
+const FLUSH_MS = 150;
+
+export interface Acknowledged {
+  readonly committed: boolean;
+  /** Of handles that are to outlive the host; null: none is concerned. */
+  readonly flushed: boolean | null;
+}
+
+export class HostDurability {
+  readonly #core: Core;
+  readonly #store: Store;
+  readonly #log: Logger;
+
+  constructor(core: Core, store: Store, log: Logger) {
+    this.#core = core;
+    this.#store = store;
+    this.#log = log;
+  }
+
+  async acknowledge(
+    events: readonly SmbdEvent[],
+    { committed, described }: Performance,
+  ): Promise<Acknowledged> {
+    const concerned = new Set(events.flatMap((event) => this.#concerned(event)));
+    if (concerned.size === 0) return { committed: await committed, flushed: null };
+    const flushed = Promise.all([committed, described]).then(([isCommitted]) =>
+      isCommitted ? this.#flushed() : false,
+    );
+    const inTime = await withinBound(flushed);
+    // one that was closed meanwhile needs nothing
+    const isSafe = [...concerned].every((id) => this.#handle(id)?.reopening !== null);
+    if (!inTime || !isSafe) {
+      const why = inTime ? 'their files cannot be opened by file handle' : 'not flushed in time';
+      this.#log.warn({ handles: [...concerned] }, `these handles do not outlive the host: ${why}`);
+    }
+    return { committed: await committed, flushed: inTime && isSafe };
+  }
+
+  #concerned(event: SmbdEvent): string[] {
+    switch (event.type) {
+      case 'grant':
+      case 'resumed':
+        return event.body.durability === 'host' ? [event.body.cookie] : [];
+      case 'lock':
+      case 'unlock':
+        return this.#handle(event.body.cookie)?.record.durability === 'host'
+          ? [event.body.cookie]
+          : [];
+      default:
+        return [];
+    }
+  }
+
+  #handle(id: string): Handle | undefined {
+    return this.#core.table.live(id);
+  }
+
+  async #flushed(): Promise<boolean> {
+    try {
+      await this.#store.flushed();
+      return true;
+    } catch (error) {
+      this.#log.error({ err: error }, 'the store could not be flushed to disk');
+      return false;
+    }
+  }
+}
+
+function withinBound(flushed: Promise<boolean>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), FLUSH_MS);
+    void flushed.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
+}

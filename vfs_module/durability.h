@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What a handle outlives: the death of any process but fdkeeper (`process`), or
+ * fdkeeper's and the host's, too (`host`). For the latter persistd has all that
+ * it takes to make the handle again on disk before the CREATE, the LOCK or the
+ * resiliency ioctl is answered.
+ */
+#ifndef PERSISTENT_DURABILITY_H
+#define PERSISTENT_DURABILITY_H
+
+/*
+ * As long as any other question may take. A flush takes some milliseconds, on a
+ * busy disk some tens of them; persistd answers within 150 ms in any case.
+ */
+#define DURABILITY_WAIT_MS 200
+
+/*
+ * Whether handles of this kind outlive the host: the share's
+ * `persistent:KIND durability`, else its `persistent:durability`; `process` if
+ * neither is set.
+ */
+bool durability_is_host(const struct connection_struct *conn,
+			const char *kind);
+
+/* The same for any kind. */
+bool durability_may_be_host(const struct connection_struct *conn);
+
+/*
+ * Waits at most wait_ms for persistd to have on disk what was queued last; in
+ * vain at most once a second. False: it would not outlive the host.
+ */
+bool durability_settle(int wait_ms);
+
+#endif

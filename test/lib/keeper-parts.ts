@@ -74,6 +74,11 @@ export class Keeper {
     return pidOf(this.child);
   }
 
+  /** Its surrogate host; the first keeper of a run directory is the parent of it. */
+  get hostPid(): number {
+    return Number(readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8'));
+  }
+
   path(name: string): string {
     return join(this.runDir, name);
   }

@@ -13,6 +13,7 @@ export const PacketType = {
   DROP: 33,
   INFO: 34,
   WATCH: 35,
+  UPGRADE: 36,
   ENTRY: 64,
   GONE: 65,
   LIST_END: 66,

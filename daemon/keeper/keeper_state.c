@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "control.h"
 #include "keeper_state.h"
@@ -250,14 +249,6 @@ static struct peer *load_peer(struct keeper *keeper,
 	return peer;
 }
 
-static bool is_file(int fd, const struct kept_part *part)
-{
-	struct stat st = { .st_ino = 0 };
-
-	return fstat(fd, &st) == 0 && st.st_dev == part->dev &&
-	       st.st_ino == part->ino;
-}
-
 /* NULL: not as it must be. `owner` may be NULL where nobody holds it. */
 static struct kept *load_kept(struct keeper *keeper, struct peer *owner,
 			      struct state_reader *reader)
@@ -272,11 +263,12 @@ static struct kept *load_kept(struct keeper *keeper, struct peer *owner,
 	state_get(reader, &part, sizeof(part));
 	record = state_take(reader, part.record_length);
 	note = state_take(reader, part.note_length);
-	if (reader->failed || !is_file(fd, &part) ||
-	    part.state < KEEPER_HELD || part.state > KEEPER_ORPHANED ||
+	if (reader->failed || part.state < KEEPER_HELD ||
+	    part.state > KEEPER_ORPHANED ||
 	    (part.state == KEEPER_HELD && owner == NULL) ||
 	    table_find(table, part.cookie) != NULL ||
 	    table_insert(table, part.cookie, fd, &kept) < 0 ||
+	    kept->dev != part.dev || kept->ino != part.ino ||
 	    kept_set_record(kept, record, part.record_length) < 0 ||
 	    kept_set_note(kept, note, part.note_length) < 0) {
 		return NULL;

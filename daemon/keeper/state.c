@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <fcntl.h>
 #include <string.h>
 
 #include "state.h"
@@ -110,11 +109,5 @@ int state_get_fd(struct state_reader *reader)
 	int fd = -1;
 
 	state_get(reader, &fd, sizeof(fd));
-	/* It is there, and goes no further than to this keeper. */
-	if (fd != -1 && (reader->failed ||
-			 fcntl(fd, F_SETFD, FD_CLOEXEC) == -1)) {
-		reader->failed = true;
-		return -1;
-	}
-	return fd;
+	return reader->failed ? -1 : fd;
 }

@@ -53,7 +53,7 @@ bool state_next(struct state_reader *reader);
 void state_get(struct state_reader *reader, void *to, size_t size);
 const uint8_t *state_take(struct state_reader *reader, size_t size);
 
-/* An inherited descriptor, or -1 if there is none. */
+/* An inherited descriptor, if it is open; -1: there is none. */
 int state_get_fd(struct state_reader *reader);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #define _GNU_SOURCE 1
 #include <errno.h>
-#include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,9 +75,11 @@ bool takeover_load(struct keeper *keeper, const struct takeover *takeover,
 	char text[256];
 	const char *fault = NULL;
 
-	(void)fcntl(takeover->reply_fd, F_SETFD, FD_CLOEXEC);
 	fault_point("takeover.before-load");
-	fault = load(keeper, facility, takeover->state_fd);
+	/* what was inherited goes no further than to this keeper */
+	fault = close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == -1 ?
+		strerror(errno) :
+		load(keeper, facility, takeover->state_fd);
 	(void)close(takeover->state_fd);
 	fault_point("takeover.after-load");
 	if (fault != NULL) {

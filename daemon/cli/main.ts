@@ -9,6 +9,7 @@ import { VERSION } from '../src/shared/version.js';
 import { addDoctor } from './commands/doctor.js';
 import { addClose, addExpire } from './commands/end.js';
 import { addExtend } from './commands/extend.js';
+import { addKeeper } from './commands/keeper.js';
 import { addList } from './commands/list.js';
 import { addShow } from './commands/show.js';
 import { addStats } from './commands/stats.js';
@@ -51,7 +52,16 @@ async function main(): Promise<void> {
       },
     })
     .parserConfiguration({ 'duplicate-arguments-array': false });
-  const commands = [addList, addShow, addClose, addExpire, addExtend, addWatch, addStats];
+  const commands = [
+    addList,
+    addShow,
+    addClose,
+    addExpire,
+    addExtend,
+    addWatch,
+    addStats,
+    addKeeper,
+  ];
   const withCommands = commands.reduce<Argv<GlobalOptions>>((argv, add) => add(argv), base);
   await addDoctor(withCommands)
     .strict()

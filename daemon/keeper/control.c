@@ -10,6 +10,7 @@
 
 #include "../../vfs_module/fault.h"
 #include "control.h"
+#include "handover.h"
 #include "listener.h"
 #include "log.h"
 #include "mounts.h"
@@ -52,6 +53,7 @@ static void control_close(struct keeper *keeper, const char *why)
 	keeper->control = NULL;
 	keeper->connections--;
 	report_forget(keeper);
+	keeper->upgrade_asked = false;
 	(void)close(control->source.fd);
 	queue_free(&control->unsent);
 	free(control);
@@ -237,6 +239,9 @@ static const char *serve(struct keeper *keeper,
 	case KEEPER_CONTROL_SETTLED:
 		serve_settled(keeper);
 		return NULL;
+	case KEEPER_CONTROL_UPGRADE:
+		handover_begin(keeper, true, header->seq);
+		return NULL;
 	default:
 		return "unknown type";
 	}
@@ -375,22 +380,11 @@ static bool hung_up(const struct control *control)
 	return poll(&watch, 1, 0) == 1;
 }
 
-static void control_accepted(struct keeper *keeper, int fd, pid_t pid)
+/* Takes the connection, or closes it when out of memory. */
+static struct control *control_begin(struct keeper *keeper, int fd, pid_t pid)
 {
-	struct control *control = NULL;
+	struct control *control = calloc(1, sizeof(*control));
 
-	/* A persistd started anew may be seen before the end of the former. */
-	while (keeper->control != NULL && hung_up(keeper->control)) {
-		control_receive(keeper);
-	}
-	if (keeper->control != NULL) {
-		log_line("%s: refused pid %d: persistd (pid %d) is connected",
-			 KEEPER_CONTROL_NAME, (int)pid,
-			 (int)keeper->control->pid);
-		(void)close(fd);
-		return;
-	}
-	control = calloc(1, sizeof(*control));
 	if (control == NULL) {
 		goto fail;
 	}
@@ -404,12 +398,96 @@ static void control_accepted(struct keeper *keeper, int fd, pid_t pid)
 	}
 	keeper->control = control;
 	keeper->connections++;
-	log_line("persistd (pid %d) connected", (int)pid);
-	return;
+	return control;
 fail:
 	log_line("out of memory for the connection of persistd");
 	free(control);
 	(void)close(fd);
+	return NULL;
+}
+
+static void control_accepted(struct keeper *keeper, int fd, pid_t pid)
+{
+
+	/* A persistd started anew may be seen before the end of the former. */
+	while (keeper->control != NULL && hung_up(keeper->control)) {
+		control_receive(keeper);
+	}
+	if (keeper->control != NULL) {
+		log_line("%s: refused pid %d: persistd (pid %d) is connected",
+			 KEEPER_CONTROL_NAME, (int)pid,
+			 (int)keeper->control->pid);
+		(void)close(fd);
+		return;
+	}
+	if (control_begin(keeper, fd, pid) != NULL) {
+		log_line("persistd (pid %d) connected", (int)pid);
+	}
+}
+
+struct control_state {
+	int32_t pid;
+	uint32_t input_size;
+	uint64_t unsent_size;
+};
+
+void control_save(const struct keeper *keeper, struct state_writer *writer,
+		  uint32_t type)
+{
+	const struct control *control = keeper->control;
+	struct control_state state = { .pid = 0 };
+
+	if (control == NULL || control->overflowed) {
+		return;
+	}
+	state_begin(writer, type);
+	state.pid = control->pid;
+	state.input_size = (uint32_t)control->input_size;
+	state.unsent_size = queue_size(&control->unsent);
+	state_put_fd(writer, control->source.fd);
+	state_put(writer, &state, sizeof(state));
+	state_put(writer, control->input, control->input_size);
+	state_put(writer, control->unsent.bytes + control->unsent.start,
+		  queue_size(&control->unsent));
+}
+
+void control_restore(struct keeper *keeper, struct state_reader *reader)
+{
+	struct control_state state = { .pid = 0 };
+	struct control *control = NULL;
+	int fd = state_get_fd(reader);
+	const uint8_t *unsent = NULL;
+	uint8_t *to = NULL;
+
+	state_get(reader, &state, sizeof(state));
+	if (reader->failed || fd == -1 ||
+	    state.input_size > sizeof(control->input)) {
+		reader->failed = true;
+		return;
+	}
+	control = control_begin(keeper, fd, (pid_t)state.pid);
+	if (control == NULL) {
+		reader->failed = true;
+		return;
+	}
+	state_get(reader, control->input, state.input_size);
+	control->input_size = state.input_size;
+	unsent = state_take(reader, state.unsent_size);
+	if (unsent != NULL && state.unsent_size > 0) {
+		to = queue_grow(&control->unsent, state.unsent_size);
+		if (to == NULL) {
+			reader->failed = true;
+			return;
+		}
+		memcpy(to, unsent, state.unsent_size);
+	}
+}
+
+static struct listener listener;
+
+int control_listener_fd(void)
+{
+	return listener.source.fd;
 }
 
 static void mounts_changed(void *context)
@@ -417,11 +495,27 @@ static void mounts_changed(void *context)
 	control_send(context, KEEPER_CONTROL_MOUNTED, 0, NULL, NULL, 0);
 }
 
+static int watch_mounts(struct keeper *keeper)
+{
+	return mounts_watch(&keeper->loop, mounts_changed, keeper);
+}
+
+int control_take_over(struct keeper *keeper, int listener_fd)
+{
+	int result = watch_mounts(keeper);
+
+	return result < 0 ? result :
+			    listener_take_over(&listener, keeper,
+					       KEEPER_CONTROL_NAME,
+					       listener_fd, control_accepted);
+}
+
 int control_listen(struct keeper *keeper)
 {
-	static struct listener listener;
-	int result = mounts_watch(&keeper->loop, mounts_changed, keeper);
+	int result = watch_mounts(keeper);
 
-	return result < 0 ? result : listener_open(&listener, keeper, KEEPER_CONTROL_NAME,
-			     SOCK_STREAM, control_accepted);
+	return result < 0 ? result :
+			    listener_open(&listener, keeper,
+					  KEEPER_CONTROL_NAME, SOCK_STREAM,
+					  control_accepted);
 }

@@ -150,7 +150,7 @@ static int park(struct peer *peer, struct kept *kept, uint8_t how)
 	if (how > KEEPER_PARK_PROTECT) {
 		return -EINVAL;
 	}
-	if (how == KEEPER_PARK_PROTECT && kept->surrogate == NULL) {
+	if (how == KEEPER_PARK_PROTECT && kept->surrogate == 0) {
 		result = protect(peer, kept);
 		if (result < 0) {
 			return result;
@@ -181,7 +181,7 @@ static void serve_park(struct peer *peer, struct packet *packet)
 		return;
 	}
 	reply = peer_begin_reply(packet, 0);
-	reply->surrogate = surrogate_id(kept->surrogate);
+	reply->surrogate = kept->surrogate;
 	peer_reply(peer, reply, sizeof(reply->surrogate), -1);
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "index.h"
@@ -41,9 +42,59 @@ int index_create(struct index *index)
 		goto out;
 	}
 	index->words = mapped;
+	index->fd = fd;
+	return 0;
 out:
 	(void)close(fd);
 	return result;
+}
+
+int index_take_over(struct index *index, int fd)
+{
+	struct stat st = { .st_size = 0 };
+	void *words = MAP_FAILED;
+	void *shared = MAP_FAILED;
+
+	if (fstat(fd, &st) == -1) {
+		return -errno;
+	}
+	if (st.st_size != INDEX_SIZE) {
+		return -EPROTO;
+	}
+	words = mmap(NULL, INDEX_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, INDEX_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      fd, 0);
+	if (words == MAP_FAILED || shared == MAP_FAILED) {
+		return -errno;
+	}
+	index->words = words;
+	index->published = shared;
+	/* no count: what persistd has said */
+	index->words[KEEPER_INDEX_SETTLED] =
+		index->published[KEEPER_INDEX_SETTLED];
+	index->fd = fd;
+	return 0;
+}
+
+/*
+ * The words are the same already, unless the earlier keeper died in the middle
+ * of a change: smbd sees no count go away and come back.
+ */
+void index_publish(struct index *index)
+{
+	uint32_t *counted = index->words;
+	uint32_t word = 0;
+
+	index->words = index->published;
+	index->published = NULL;
+	for (word = 0; word < KEEPER_INDEX_WORDS; word++) {
+		if (index->words[word] != counted[word]) {
+			__atomic_store_n(&index->words[word], counted[word],
+					 __ATOMIC_RELEASE);
+		}
+	}
+	(void)munmap(counted, INDEX_SIZE);
 }
 
 void index_count_up(struct index *index, uint32_t word)

@@ -11,6 +11,8 @@
 
 struct index {
 	uint32_t *words;
+	uint32_t *published; /* of a keeper that takes over, until it serves */
+	int fd;
 };
 
 /*
@@ -18,6 +20,14 @@ struct index {
  * earlier keeper left. 0 or a negative errno.
  */
 int index_create(struct index *index);
+
+/*
+ * Instead: an earlier keeper's file, which smbd has mapped. Until
+ * index_publish() this counts in private; then the file says what was counted.
+ * -EPROTO: its layout is another version's.
+ */
+int index_take_over(struct index *index, int fd);
+void index_publish(struct index *index);
 
 /* One more, or one less, of what a word counts (keeper_protocol.h). */
 void index_count_up(struct index *index, uint32_t word);

@@ -37,6 +37,10 @@ struct keeper {
 	uint32_t connections;
 	uint64_t refused;
 	uint64_t protocol_errors;
+
+	/* persistd waits for what comes of its UPGRADE. */
+	bool upgrade_asked;
+	uint32_t upgrade_seq;
 };
 
 /* No room for one more, beside the keeper's own descriptors. */

@@ -72,6 +72,7 @@ enum keeper_type {
 	KEEPER_CONTROL_DROP = 33,
 	KEEPER_CONTROL_INFO = 34,
 	KEEPER_CONTROL_WATCH = 35,
+	KEEPER_CONTROL_UPGRADE = 36,
 	KEEPER_CONTROL_DESCRIBE = 40,
 	KEEPER_CONTROL_REMAKE = 41,
 	KEEPER_CONTROL_LOCK = 42,
@@ -152,6 +153,12 @@ struct keeper_touched {
 	uint8_t zero[3];
 	uint32_t pid;
 	char process[KEEPER_PROCESS_NAME];
+} __attribute__((packed));
+
+/* The payload of the reply to UPGRADE; behind it why not, in words. */
+struct keeper_upgrade {
+	int32_t status;
+	uint32_t pid; /* of the one that serves from now on */
 } __attribute__((packed));
 
 /*

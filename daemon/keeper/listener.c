@@ -99,12 +99,9 @@ void listener_accept(struct listener *listener)
 	}
 }
 
-int listener_open(struct listener *listener, struct keeper *keeper,
-		  const char *name, int socket_type, accepted_fn accepted)
+int listener_take_over(struct listener *listener, struct keeper *keeper,
+		       const char *name, int fd, accepted_fn accepted)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int result = 0;
-
 	if (spare_fd == -1) {
 		open_spare();
 	}
@@ -113,27 +110,32 @@ int listener_open(struct listener *listener, struct keeper *keeper,
 	listener->accepted = accepted;
 	listener->source.ready = listener_ready;
 	listener->source.context = listener;
-	listener->source.fd = socket(AF_UNIX, socket_type | SOCK_NONBLOCK |
-				     SOCK_CLOEXEC, 0);
-	if (listener->source.fd == -1) {
+	listener->source.fd = fd;
+	return loop_add(&keeper->loop, &listener->source, EPOLLIN);
+}
+
+int listener_open(struct listener *listener, struct keeper *keeper,
+		  const char *name, int socket_type, accepted_fn accepted)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, socket_type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int result = 0;
+
+	if (fd == -1) {
 		return -errno;
 	}
 	/* keeper.lock is held, so a socket that is there serves nobody. */
 	(void)unlink(name);
 	memcpy(address.sun_path, name, strlen(name) + 1);
-	if (bind(listener->source.fd, (struct sockaddr *)&address,
-		 sizeof(address)) == -1 ||
-	    listen(listener->source.fd, SOMAXCONN) == -1) {
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == -1 ||
+	    listen(fd, SOMAXCONN) == -1) {
 		result = -errno;
-		goto fail;
+	} else {
+		result = listener_take_over(listener, keeper, name, fd,
+					    accepted);
 	}
-	result = loop_add(&keeper->loop, &listener->source, EPOLLIN);
 	if (result < 0) {
-		goto fail;
+		(void)close(fd);
 	}
-	return 0;
-fail:
-	(void)close(listener->source.fd);
-	listener->source.fd = -1;
 	return result;
 }

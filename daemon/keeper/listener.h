@@ -22,6 +22,10 @@ struct listener {
 int listener_open(struct listener *listener, struct keeper *keeper,
 		  const char *name, int socket_type, accepted_fn accepted);
 
+/* Instead: listen on the socket of an earlier keeper. */
+int listener_take_over(struct listener *listener, struct keeper *keeper,
+		       const char *name, int fd, accepted_fn accepted);
+
 /* Take those that have connected and wait, at most 128. */
 void listener_accept(struct listener *listener);
 

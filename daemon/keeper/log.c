@@ -10,8 +10,8 @@ void log_line(const char *format, ...)
 {
 	/* A pipe that polls writable takes PIPE_BUF (4096) bytes at once. */
 	struct pollfd stderr_poll = { .fd = STDERR_FILENO, .events = POLLOUT };
-	char line[1024] = "fdkeeper: ";
-	size_t used = sizeof("fdkeeper: ") - 1;
+	char line[1024] = LOG_PREFIX;
+	size_t used = sizeof(LOG_PREFIX) - 1;
 	va_list arguments;
 	int wanted = 0;
 

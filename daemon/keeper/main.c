@@ -5,8 +5,9 @@
  * its data, even if the file was unlinked meanwhile. It decides nothing; who
  * may have what back is persistd's to say and the module's to carry out.
  *
- * One loop in one thread, and nothing in it waits for a peer. The other
- * threads, if any, are surrogates (surrogate.h), which do nothing.
+ * One loop in one thread, and nothing in it waits for a peer. A process beside
+ * it has the surrogates (surrogate.h), and another keeper can take its place
+ * (handover.h).
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
@@ -23,12 +24,16 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "handover.h"
 #include "identity.h"
 #include "log.h"
 #include "nap.h"
+#include "notify.h"
 #include "peer.h"
 #include "report.h"
 #include "run_directory.h"
+#include "surrogate.h"
+#include "takeover.h"
 #include "watch.h"
 
 static const char usage[] =
@@ -42,12 +47,18 @@ static const char usage[] =
 	"  --uid-allowed UID    let this user connect, beside root and the\n"
 	"                       keeper's own\n"
 	"  --watch FACILITY     what tells of local access to files: fanotify,\n"
-	"                       inotify or none; by default the best there is\n";
+	"                       inotify or none; by default the best there is\n"
+	"\n"
+	"SIGUSR2, or persistctl keeper upgrade, has it start the program that now\n"
+	"lies where it was started from, which takes over everything. That one is\n"
+	"asked with --can-take-over VERSION and started with --take-over=...\n";
 
 struct options {
 	const char *run_dir;
 	uint32_t max_descriptors;
 	const char *facility;
+	bool takes_over;
+	struct takeover takeover;
 };
 
 static bool parse_number(const char *option, const char *text, uint32_t *to)
@@ -86,6 +97,8 @@ static bool parse_options(struct keeper *keeper, struct options *options,
 		{ "uid-allowed", required_argument, NULL, 'u' },
 		{ "watch", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "can-take-over", required_argument, NULL, 'c' },
+		{ HANDOVER_OPTION, required_argument, NULL, 't' },
 		{ NULL, 0, NULL, 0 },
 	};
 	bool good = true;
@@ -106,6 +119,12 @@ static bool parse_options(struct keeper *keeper, struct options *options,
 			break;
 		case 'w':
 			options->facility = optarg;
+			break;
+		case 'c':
+			exit(takeover_possible(optarg));
+		case 't':
+			options->takes_over = true;
+			good = takeover_parse(&options->takeover, optarg);
 			break;
 		case 'h':
 			(void)fputs(usage, stdout);
@@ -162,7 +181,14 @@ static void signal_ready(struct source *source, uint32_t events)
 	struct signalfd_siginfo info = { .ssi_signo = 0 };
 
 	(void)events;
-	if (read(source->fd, &info, sizeof(info)) == sizeof(info)) {
+	if (read(source->fd, &info, sizeof(info)) != sizeof(info)) {
+		return;
+	}
+	if (info.ssi_signo == SIGUSR2) {
+		log_line("%s from pid %u: is upgraded",
+			 strsignal(SIGUSR2), info.ssi_pid);
+		handover_begin(keeper, false, 0);
+	} else {
 		log_line("%s from pid %u: ends; %u descriptors are given up",
 			 strsignal((int)info.ssi_signo), info.ssi_pid,
 			 keeper->table.count);
@@ -174,18 +200,19 @@ static void signal_ready(struct source *source, uint32_t events)
 static int watch_signals(struct keeper *keeper)
 {
 	static struct source source;
-	sigset_t ending;
+	sigset_t taken;
 
 	/* A keeper outlives the terminal that it was started from. */
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)sigemptyset(&ending);
-	(void)sigaddset(&ending, SIGTERM);
-	(void)sigaddset(&ending, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &ending, NULL) == -1) {
+	(void)sigemptyset(&taken);
+	(void)sigaddset(&taken, SIGTERM);
+	(void)sigaddset(&taken, SIGINT);
+	(void)sigaddset(&taken, SIGUSR2);
+	if (sigprocmask(SIG_BLOCK, &taken, NULL) == -1) {
 		return -errno;
 	}
-	source.fd = signalfd(-1, &ending, SFD_NONBLOCK | SFD_CLOEXEC);
+	source.fd = signalfd(-1, &taken, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (source.fd == -1) {
 		return -errno;
 	}
@@ -194,8 +221,8 @@ static int watch_signals(struct keeper *keeper)
 	return loop_add(&keeper->loop, &source, EPOLLIN);
 }
 
-/* The index is there before anybody can connect and rely on it. */
-static bool start(struct keeper *keeper, const char *facility)
+/* What every keeper has, however it began. */
+static bool prepare(struct keeper *keeper)
 {
 	int result = loop_init(&keeper->loop);
 
@@ -217,6 +244,18 @@ static bool start(struct keeper *keeper, const char *facility)
 	}
 	if (result < 0) {
 		log_line("cannot start: %s", strerror(-result));
+	}
+	return result == 0;
+}
+
+/* The index is there before anybody can connect and rely on it. */
+static bool start(struct keeper *keeper, const char *facility)
+{
+	int result = surrogates_begin(keeper);
+
+	if (result < 0) {
+		log_line("cannot make the surrogate host: %s",
+			 strerror(-result));
 		return false;
 	}
 	if (!watch_start(keeper, facility)) {
@@ -242,6 +281,29 @@ static bool start(struct keeper *keeper, const char *facility)
 			 strerror(-result));
 		return false;
 	}
+	log_line("keeps up to %u descriptors", keeper->max_descriptors);
+	return true;
+}
+
+/* The first keeper of a run directory. */
+static bool begin(struct keeper *keeper, const struct options *options)
+{
+	/* One inherited by accident would stay open as long as the keeper. */
+	(void)close_range(STDERR_FILENO + 1, ~0U, 0);
+	return raise_limit(keeper, options->max_descriptors) &&
+	       run_directory_enter(options->run_dir) && prepare(keeper) &&
+	       start(keeper, options->facility);
+}
+
+/* One in place of another: it is in the run directory already. */
+static bool take_over(struct keeper *keeper, const struct options *options)
+{
+	if (!raise_limit(keeper, options->max_descriptors) ||
+	    !prepare(keeper) ||
+	    !takeover_load(keeper, &options->takeover, options->facility)) {
+		return false;
+	}
+	takeover_command(keeper, &options->takeover);
 	return true;
 }
 
@@ -251,29 +313,25 @@ int main(int argc, char **argv)
 	struct options options = { .run_dir = NULL };
 	int result = 0;
 
+	handover_init(argv);
 	if (!parse_options(&keeper, &options, argc, argv)) {
 		return 2;
 	}
 	(void)umask(077);
-	/* One inherited by accident would stay open as long as the keeper. */
-	(void)close_range(STDERR_FILENO + 1, ~0U, 0);
-	if (!raise_limit(&keeper, options.max_descriptors) ||
-	    !run_directory_enter(options.run_dir) ||
-	    !start(&keeper, options.facility)) {
+	if (!(options.takes_over ? take_over : begin)(&keeper, &options)) {
 		return 1;
 	}
-	log_line("keeps up to %u descriptors in %s", keeper.max_descriptors,
-		 options.run_dir);
+	notify_serving();
 	(void)puts("fdkeeper: ready");
 	(void)fflush(stdout);
 
 	while (!keeper.loop.stopped) {
+		control_pump(&keeper);
 		result = loop_turn(&keeper.loop);
 		if (result < 0) {
 			log_line("the loop failed: %s", strerror(-result));
 			break;
 		}
-		control_pump(&keeper);
 	}
 	run_directory_leave();
 	return result < 0 ? 1 : 0;

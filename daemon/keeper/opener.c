@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #define _GNU_SOURCE 1
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -106,6 +107,42 @@ void openers_add(struct openers *openers, pid_t pid)
 	opener->set_attributes = false;
 	opener->looks = 0;
 	look_later(opener);
+}
+
+void openers_save(const struct openers *openers,
+		  struct opener_state state[OPENERS_MAX])
+{
+	unsigned int i = 0;
+
+	for (i = 0; i < OPENERS_MAX; i++) {
+		const struct opener *opener = &openers->all[i];
+
+		state[i] = (struct opener_state) {
+			.pid = opener->pid,
+			.set_attributes = opener->set_attributes,
+			.is_due = !link_alone(&opener->due),
+			.looks = opener->looks,
+		};
+		memcpy(state[i].name, opener->name, sizeof(state[i].name));
+	}
+}
+
+void openers_restore(struct openers *openers,
+		     const struct opener_state state[OPENERS_MAX])
+{
+	unsigned int i = 0;
+
+	for (i = 0; i < OPENERS_MAX; i++) {
+		struct opener *opener = &openers->all[i];
+
+		opener->pid = (pid_t)state[i].pid;
+		memcpy(opener->name, state[i].name, sizeof(opener->name));
+		opener->set_attributes = state[i].set_attributes != 0;
+		opener->looks = state[i].looks;
+		if (state[i].is_due != 0) {
+			look_later(opener);
+		}
+	}
 }
 
 static void look(struct opener *opener)

@@ -50,4 +50,19 @@ void openers_add(struct openers *openers, pid_t pid);
 /* NULL: it has not opened the file since it is watched. */
 struct opener *openers_find(struct openers *openers, pid_t pid);
 
+/* What a keeper that takes over needs of one. */
+struct opener_state {
+	int32_t pid;
+	char name[KEEPER_PROCESS_NAME];
+	uint8_t set_attributes;
+	uint8_t is_due;
+	uint8_t zero[2];
+	uint32_t looks;
+};
+
+void openers_save(const struct openers *openers,
+		  struct opener_state state[OPENERS_MAX]);
+void openers_restore(struct openers *openers,
+		     const struct opener_state state[OPENERS_MAX]);
+
 #endif

@@ -26,13 +26,12 @@ static struct listener listener;
 static struct link peers = { .prev = &peers, .next = &peers };
 
 /* The last of those that went, and until when they are still known. */
-#define GONE_MAX 256
 #define GONE_KNOWN_S 2
 
 static struct {
 	pid_t pid;
 	time_t until_s;
-} gone[GONE_MAX];
+} gone[PEER_GONE_MAX];
 static unsigned int next_gone;
 
 static time_t now_s(void)
@@ -43,11 +42,24 @@ static time_t now_s(void)
 	return now.tv_sec;
 }
 
-static void remember_gone(pid_t pid)
+void peer_remember_gone(pid_t pid)
 {
 	gone[next_gone].pid = pid;
 	gone[next_gone].until_s = now_s() + GONE_KNOWN_S;
-	next_gone = (next_gone + 1) % GONE_MAX;
+	next_gone = (next_gone + 1) % PEER_GONE_MAX;
+}
+
+uint32_t peer_gone_lately(uint32_t pids[PEER_GONE_MAX])
+{
+	uint32_t count = 0;
+	unsigned int i = 0;
+
+	for (i = 0; i < PEER_GONE_MAX; i++) {
+		if (gone[i].pid != 0 && now_s() <= gone[i].until_s) {
+			pids[count++] = (uint32_t)gone[i].pid;
+		}
+	}
+	return count;
 }
 
 static bool is_known(pid_t pid)
@@ -60,7 +72,7 @@ static bool is_known(pid_t pid)
 			return true;
 		}
 	}
-	for (i = 0; i < GONE_MAX; i++) {
+	for (i = 0; i < PEER_GONE_MAX; i++) {
 		if (gone[i].pid == pid && now_s() <= gone[i].until_s) {
 			return true;
 		}
@@ -178,7 +190,7 @@ static void peer_gone(struct peer *peer)
 			 "orphaned", (int)peer->pid, orphaned);
 		tell_others(peer);
 	}
-	remember_gone(peer->pid);
+	peer_remember_gone(peer->pid);
 	forget_unsent(peer);
 	link_remove(&peer->in_nap);
 	link_remove(&peer->in_peers);
@@ -295,7 +307,7 @@ static void peer_ready(struct source *source, uint32_t events)
 	}
 }
 
-static void peer_accepted(struct keeper *keeper, int fd, pid_t pid)
+struct peer *peer_restore(struct keeper *keeper, int fd, pid_t pid)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
 
@@ -315,12 +327,32 @@ static void peer_accepted(struct keeper *keeper, int fd, pid_t pid)
 	}
 	link_append(&peers, &peer->in_peers);
 	keeper->connections++;
-	return;
+	return peer;
 fail:
 	log_line("out of memory for a connection of smbd child %d",
 		 (int)pid);
 	free(peer);
 	(void)close(fd);
+	return NULL;
+}
+
+static void peer_accepted(struct keeper *keeper, int fd, pid_t pid)
+{
+	(void)peer_restore(keeper, fd, pid);
+}
+
+void peer_restore_unsent(struct peer *peer, const void *reply, size_t size,
+			 int fd)
+{
+	keep_unsent(peer, reply, size, fd);
+	if (fd != -1) {
+		(void)close(fd);
+	}
+}
+
+const struct link *peer_all(void)
+{
+	return &peers;
 }
 
 bool peer_is_known(pid_t pid)
@@ -331,6 +363,17 @@ bool peer_is_known(pid_t pid)
 	/* it may have connected and gone on before we came to look */
 	listener_accept(&listener);
 	return is_known(pid);
+}
+
+int peer_listener_fd(void)
+{
+	return listener.source.fd;
+}
+
+int peer_take_over(struct keeper *keeper, int listener_fd)
+{
+	return listener_take_over(&listener, keeper, KEEPER_SOCKET_NAME,
+				  listener_fd, peer_accepted);
 }
 
 int peer_listen(struct keeper *keeper)

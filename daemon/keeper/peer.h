@@ -43,6 +43,23 @@ struct peer {
 /* 0 or a negative errno. */
 int peer_listen(struct keeper *keeper);
 
+/* What a keeper that takes over needs, and what it makes of it. */
+int peer_listener_fd(void);
+int peer_take_over(struct keeper *keeper, int listener_fd);
+const struct link *peer_all(void); /* by in_peers */
+
+/* NULL: out of memory; `fd` is closed then. */
+struct peer *peer_restore(struct keeper *keeper, int fd, pid_t pid);
+
+/* The same for a reply that its socket had no room for. `fd` may be -1. */
+void peer_restore_unsent(struct peer *peer, const void *reply, size_t size,
+			 int fd);
+
+/* Those that went a moment ago. Returns how many, at most PEER_GONE_MAX. */
+#define PEER_GONE_MAX 256
+uint32_t peer_gone_lately(uint32_t pids[PEER_GONE_MAX]);
+void peer_remember_gone(pid_t pid);
+
 /*
  * Whether this process is an smbd child that is connected, or was a moment ago:
  * what the kernel tells of it may come later than the end of its connection.

@@ -42,18 +42,21 @@ static void not_due(struct kept *kept)
 	kept->report_state = REPORT_NONE;
 }
 
-static void timer_ready(struct source *source, uint32_t events)
+static void end_waiting(struct reporter *reporter)
 {
-	struct reporter *reporter = source->context;
-	uint64_t expirations = 0;
-
-	(void)events;
-	if (read(source->fd, &expirations, sizeof(expirations)) == -1) {
-		return;
-	}
 	while (!link_alone(&reporter->waiting)) {
 		make_due(reporter, link_owner(reporter->waiting.next,
 					      struct kept, report));
+	}
+}
+
+static void timer_ready(struct source *source, uint32_t events)
+{
+	uint64_t expirations = 0;
+
+	(void)events;
+	if (read(source->fd, &expirations, sizeof(expirations)) != -1) {
+		end_waiting(source->context);
 	}
 }
 
@@ -219,6 +222,14 @@ bool report_next(struct keeper *keeper)
 	control_send(keeper, KEEPER_CONTROL_ENTRY, seq, kept->cookie, payload,
 		     describe(kept, payload));
 	return true;
+}
+
+void report_now(struct keeper *keeper)
+{
+	end_waiting(keeper->reporter);
+	while (report_next(keeper)) {
+		continue;
+	}
 }
 
 int report_init(struct keeper *keeper)

@@ -39,4 +39,7 @@ void report_forget(struct keeper *keeper);
 /* Send one due report; false if there is none. */
 bool report_next(struct keeper *keeper);
 
+/* Send all, also what was deposited a moment ago. */
+void report_now(struct keeper *keeper);
+
 #endif

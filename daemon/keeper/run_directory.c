@@ -12,6 +12,18 @@
 
 #define LOCK_NAME "keeper.lock"
 
+static int held_lock = -1;
+
+int run_directory_lock_fd(void)
+{
+	return held_lock;
+}
+
+void run_directory_take_over(int lock_fd)
+{
+	held_lock = lock_fd;
+}
+
 static bool check_access(const char *path, const struct stat *st)
 {
 	if (st->st_uid != geteuid()) {
@@ -40,6 +52,7 @@ static bool take_lock(const char *path)
 		return false;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		held_lock = fd;
 		return true;
 	}
 	if (errno == EWOULDBLOCK) {

@@ -14,4 +14,8 @@ bool run_directory_enter(const char *path);
 /* Take away what nobody serves any more. */
 void run_directory_leave(void);
 
+/* The lock; a keeper that takes over has it from the one before. */
+int run_directory_lock_fd(void);
+void run_directory_take_over(int lock_fd);
+
 #endif

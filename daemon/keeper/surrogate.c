@@ -1,129 +1,179 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #define _GNU_SOURCE 1
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
-#include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "keeper.h"
+#include "log.h"
 #include "surrogate.h"
+#include "surrogate_host.h"
 
-/* The kernel needs microseconds; a keeper that waits longer serves nobody. */
-#define MAX_YIELDS 1000
+/* The host needs microseconds; one that hangs must not hang the keeper. */
+#define ANSWER_MS 1000
 
-struct surrogate {
-	pthread_t thread;
-	pid_t id;
-	sem_t started;
-	sem_t ended;
-};
+static struct keeper *keeper;
+static struct source host = { .fd = -1 };
 
-static void wait_for(sem_t *semaphore)
+static void host_is_gone(void)
 {
-	while (sem_wait(semaphore) == -1 && errno == EINTR) {
-		continue;
+	struct link *link = NULL;
+	uint32_t unprotected = 0;
+
+	(void)close(host.fd);
+	host.fd = -1;
+	for (link = keeper->table.all.next; link != &keeper->table.all;
+	     link = link->next) {
+		struct kept *kept = link_owner(link, struct kept, in_table);
+
+		unprotected += kept->surrogate != 0;
+		kept->surrogate = 0;
+	}
+	log_line("the surrogate host was killed: the share modes and locks of "
+		 "%u resilient handles that are away are in force no more; "
+		 "their clients can still come back", unprotected);
+}
+
+static void forget_late(const struct surrogate_packet *answer);
+
+/* False if there is no answer in time. */
+static bool receive(struct surrogate_packet *answer, int wait_ms)
+{
+	struct pollfd ready = { .fd = host.fd, .events = POLLIN };
+	ssize_t size = 0;
+
+	if (host.fd == -1 || poll(&ready, 1, wait_ms) != 1) {
+		return false;
+	}
+	size = recv(host.fd, answer, sizeof(*answer), MSG_DONTWAIT);
+	if (size == 0) {
+		host_is_gone();
+	}
+	return size == (ssize_t)sizeof(*answer);
+}
+
+/* `packet` becomes the answer. 0 or a negative errno. */
+static int ask(struct surrogate_packet *packet)
+{
+	static uint32_t last_seq;
+	struct surrogate_packet answer = { .what = 0 };
+
+	packet->seq = ++last_seq;
+	if (send(host.fd, packet, sizeof(*packet),
+		 MSG_DONTWAIT | MSG_NOSIGNAL) == -1) {
+		return -errno;
+	}
+	while (receive(&answer, ANSWER_MS)) {
+		if (answer.seq == packet->seq) {
+			*packet = answer;
+			return answer.status;
+		}
+		forget_late(&answer);
+	}
+	return -ETIMEDOUT;
+}
+
+/* One that nobody waited for any more: no record will name it. */
+static void forget_late(const struct surrogate_packet *answer)
+{
+	if (answer->what == SURROGATE_START && answer->status == 0) {
+		const struct surrogate_packet end = {
+			.what = SURROGATE_END,
+			.id = answer->id,
+		};
+
+		(void)send(host.fd, &end, sizeof(end),
+			   MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
 }
 
-static void *exist(void *context)
+static void host_ready(struct source *source, uint32_t events)
 {
-	struct surrogate *surrogate = context;
+	struct surrogate_packet answer = { .what = 0 };
 
-	(void)prctl(PR_SET_NAME, "surrogate");
-	surrogate->id = gettid();
-	(void)sem_post(&surrogate->started);
-	wait_for(&surrogate->ended);
-	return NULL;
+	(void)source;
+	(void)events;
+	if (receive(&answer, 0)) {
+		forget_late(&answer);
+	}
+}
+
+int surrogates_take_over(struct keeper *the_keeper, int host_fd)
+{
+	keeper = the_keeper;
+	host.fd = host_fd;
+	host.ready = host_ready;
+	return host_fd == -1 ? 0 : loop_add(&keeper->loop, &host, EPOLLIN);
 }
 
 /*
- * No signal is taken here: they are the main thread's, by signalfd. The
- * thread calls so little that the smallest stack does; without a guard page
- * the stacks share their mappings, of which a process may have 65,530.
+ * The host keeps nothing open that is not its own: not for a moment longer
+ * than the fork, so the keeper waits until it answers.
  */
-static int set_attributes(pthread_attr_t *attributes)
+static void become_host(int socket_fd)
 {
-	sigset_t all;
-	int error = 0;
+	int null_fd = open("/dev/null", O_RDWR);
+	int fd = 0;
 
-	(void)sigfillset(&all);
-	error = pthread_attr_setstacksize(attributes,
-					  (size_t)sysconf(_SC_THREAD_STACK_MIN));
-	if (error == 0) {
-		error = pthread_attr_setguardsize(attributes, 0);
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		(void)dup2(null_fd, fd);
 	}
-	if (error == 0) {
-		error = pthread_attr_setsigmask_np(attributes, &all);
-	}
-	return error;
+	(void)dup2(socket_fd, STDERR_FILENO + 1);
+	(void)close_range(STDERR_FILENO + 2, ~0U, 0);
+	surrogate_host(STDERR_FILENO + 1);
 }
 
-static int start_thread(struct surrogate *surrogate)
+int surrogates_begin(struct keeper *the_keeper)
 {
-	pthread_attr_t attributes;
-	int error = pthread_attr_init(&attributes);
+	struct surrogate_packet nothing = { .what = SURROGATE_END, .id = 0 };
+	int ends[2] = { -1, -1 };
+	int result = 0;
 
-	if (error != 0) {
-		return error;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == -1) {
+		return -errno;
 	}
-	error = set_attributes(&attributes);
-	if (error == 0) {
-		error = pthread_create(&surrogate->thread, &attributes, exist,
-				       surrogate);
+	switch (fork()) {
+	case -1:
+		result = -errno;
+		(void)close(ends[0]);
+		(void)close(ends[1]);
+		return result;
+	case 0:
+		become_host(ends[1]);
 	}
-	(void)pthread_attr_destroy(&attributes);
-	return error;
+	(void)close(ends[1]);
+	result = surrogates_take_over(the_keeper, ends[0]);
+	if (result == 0 && ask(&nothing) != -ENOENT) {
+		result = -ETIMEDOUT;
+	}
+	return result;
 }
 
-int surrogate_start(struct surrogate **surrogate)
+int surrogates_host_fd(void)
 {
-	struct surrogate *started = calloc(1, sizeof(*started));
-	int error = 0;
-
-	if (started == NULL) {
-		return -ENOMEM;
-	}
-	(void)sem_init(&started->started, 0, 0);
-	(void)sem_init(&started->ended, 0, 0);
-	error = start_thread(started);
-	if (error != 0) {
-		free(started);
-		return -error;
-	}
-	wait_for(&started->started);
-	*surrogate = started;
-	return 0;
+	return host.fd;
 }
 
-uint32_t surrogate_id(const struct surrogate *surrogate)
+int surrogate_start(uint32_t *id)
 {
-	return (uint32_t)surrogate->id;
+	struct surrogate_packet packet = { .what = SURROGATE_START };
+	int result = host.fd == -1 ? surrogates_begin(keeper) : 0;
+
+	if (result == 0) {
+		result = ask(&packet);
+	}
+	*id = result == 0 ? packet.id : 0;
+	return result;
 }
 
-/*
- * A thread can be joined a little before its id is free (it is woken in
- * mm_release(), exit_notify() comes later), and who is answered now asks for
- * that id next.
- */
-void surrogate_end(struct surrogate *surrogate)
+void surrogate_end(uint32_t id)
 {
-	pid_t keeper = getpid();
-	unsigned int yields = 0;
+	struct surrogate_packet packet = { .what = SURROGATE_END, .id = id };
 
-	if (surrogate == NULL) {
-		return;
+	if (id != 0 && host.fd != -1) {
+		(void)ask(&packet);
 	}
-	(void)sem_post(&surrogate->ended);
-	(void)pthread_join(surrogate->thread, NULL);
-	while (tgkill(keeper, surrogate->id, 0) == 0 && yields < MAX_YIELDS) {
-		(void)sched_yield();
-		yields++;
-	}
-	(void)sem_destroy(&surrogate->started);
-	(void)sem_destroy(&surrogate->ended);
-	free(surrogate);
 }

@@ -107,7 +107,7 @@ static void take_file(struct table *table, struct kept *kept,
 static void end_surrogate(struct kept *kept)
 {
 	surrogate_end(kept->surrogate);
-	kept->surrogate = NULL;
+	kept->surrogate = 0;
 }
 
 struct kept *table_find(const struct table *table, const uint8_t *cookie)

@@ -32,8 +32,8 @@ struct kept {
 	const struct link *owner;
 	/* The last owner's pid, also while it is parked or orphaned. */
 	uint32_t owner_pid;
-	/* Of a parked one that is protected; ends when it is parked no more. */
-	struct surrogate *surrogate;
+	/* Of a parked one that is protected, else 0; surrogate.h. */
+	uint32_t surrogate;
 	/* Of a parked one, at persistd's wish. */
 	struct watch watch;
 

@@ -333,13 +333,39 @@ static void source_ready(struct source *source, uint32_t events)
 	((const struct watch_facility *)source->context)->ready(source->fd);
 }
 
+static int inherited[WATCH_FACILITIES] = { -1, -1, -1 };
+
+void watch_facility_fds(int fds[WATCH_FACILITIES])
+{
+	size_t i = 0;
+
+	for (i = 0; i < WATCH_FACILITIES; i++) {
+		fds[i] = -1;
+	}
+	for (i = 0; i < FACILITIES; i++) {
+		fds[facilities[i]->number] = sources[i].fd;
+	}
+}
+
+void watch_take_over(const int fds[WATCH_FACILITIES])
+{
+	memcpy(inherited, fds, sizeof(inherited));
+}
+
+/* What is marked already is only found again. */
+void watch_resume(struct kept *kept)
+{
+	(void)join_file(kept);
+}
+
 static void start_facility(size_t i)
 {
 	struct source *source = &sources[i];
+	int fd = inherited[facilities[i]->number];
 
 	source->ready = source_ready;
 	source->context = (void *)(uintptr_t)facilities[i];
-	source->fd = facilities[i]->open();
+	source->fd = fd != -1 ? fd : facilities[i]->open();
 	if (source->fd < 0) {
 		log_line("%s: %s", facilities[i]->name, strerror(-source->fd));
 		source->fd = -1;

@@ -37,6 +37,17 @@ struct watch {
  */
 bool watch_start(struct keeper *keeper, const char *facility);
 
+/*
+ * What a keeper that takes over needs of this: the descriptors, by number of
+ * the facility, that are in use, or else -1. Before watch_start().
+ */
+#define WATCH_FACILITIES 3
+void watch_facility_fds(int fds[WATCH_FACILITIES]);
+void watch_take_over(const int fds[WATCH_FACILITIES]);
+
+/* An earlier keeper watched the file of `kept`: go on. */
+void watch_resume(struct kept *kept);
+
 /* What INFO says: enum keeper_facility. */
 uint32_t watch_facility(void);
 

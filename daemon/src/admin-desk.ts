@@ -71,6 +71,18 @@ export class AdminDesk implements AdminService {
     smbds: this.#parts.servers.countAlive(),
   });
 
+  keeperUpgrade: AdminService['keeperUpgrade'] = async () => {
+    const { keeper } = this.#parts;
+    const before = await keeper.info();
+    if (before === null) throw new AdminError('failure', 'fdkeeper does not run');
+    const upgrade = await keeper.upgrade();
+    if (upgrade === null) {
+      throw new AdminError('failure', 'fdkeeper ended, or is of a version that knows no upgrade');
+    }
+    if (upgrade.refusal !== null) throw new AdminError('failure', upgrade.refusal);
+    return { pid: upgrade.pid, previousPid: before.pid, descriptors: before.used };
+  };
+
   #administer<T>(request: (admin: Admin) => T): { value: T; performance: Performance } {
     const { outcome, effects } = this.#parts.core.administer(now(), request);
     const performance = this.#parts.performer.perform(effects);

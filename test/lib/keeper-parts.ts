@@ -10,7 +10,7 @@ import type { Readable } from 'node:stream';
 import { Control } from './keeper-control.js';
 import { Mailbox } from './mailbox.js';
 
-const FDKEEPER = resolve(process.env.FDKEEPER ?? 'build/fdkeeper');
+export const FDKEEPER = resolve(process.env.FDKEEPER ?? 'build/fdkeeper');
 const KEEPER_CLIENT = resolve('build/test-tools/keeper_client');
 const FDTOOL = resolve('build/test-tools/fdtool');
 
@@ -37,6 +37,20 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number 
   return child.exitCode;
 }
 
+export function isRunning(pid: number): boolean {
+  try {
+    return !/ [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\)/, ''));
+  } catch {
+    return false;
+  }
+}
+
+/** A process that is no child of ours. */
+async function endStranger(pid: number): Promise<void> {
+  process.kill(pid, 'SIGTERM');
+  while (isRunning(pid)) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
 export const newCookie = (): string => randomBytes(16).toString('hex');
 
 /** fdtool's first line; its exit status is told by what it says. */
@@ -57,21 +71,38 @@ export class Keeper {
   #clients: Client[] = [];
   #stdout: Mailbox<string>;
 
-  private constructor(options: string[], wrapper: string[]) {
-    const [program, ...words] = [...wrapper, FDKEEPER, '--run-dir', this.runDir, ...options];
-    this.child = spawn(program ?? FDKEEPER, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  /** The one that has taken over. */
+  #successor: number | undefined;
+
+  private constructor(options: string[], wrapper: string[], fdkeeper: string) {
+    const [program, ...words] = [...wrapper, fdkeeper, '--run-dir', this.runDir, ...options];
+    this.child = spawn(program ?? fdkeeper, words, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.log = lines(this.child.stderr, 'log of fdkeeper');
     this.#stdout = lines(this.child.stdout, 'stdout of fdkeeper');
   }
 
-  static async start(options: string[] = [], wrapper: string[] = []): Promise<Keeper> {
-    const keeper = new Keeper(options, wrapper);
+  static async start(
+    options: string[] = [],
+    wrapper: string[] = [],
+    program = FDKEEPER,
+  ): Promise<Keeper> {
+    const keeper = new Keeper(options, wrapper, program);
     await keeper.#stdout.take((line) => line === 'fdkeeper: ready');
     return keeper;
   }
 
   get pid(): number {
-    return pidOf(this.child);
+    return this.#successor ?? pidOf(this.child);
+  }
+
+  /** After an upgrade. */
+  succeededBy(pid: number): void {
+    this.#successor = pid;
+  }
+
+  /** Its surrogate host; the first keeper of a run directory is the parent of it. */
+  get hostPid(): number {
+    return Number(readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8'));
   }
 
   path(name: string): string {
@@ -96,9 +127,10 @@ export class Keeper {
     return readFileSync(this.path('keeper.index')).readUInt32LE(slot * 4);
   }
 
-  /** Its exit status. */
+  /** Its exit status; that of the first one if another has taken over. */
   async stop(): Promise<number | null> {
     const status = await end(this.child, 'SIGTERM');
+    if (this.#successor !== undefined) await endStranger(this.#successor);
     await Promise.all(this.#clients.map((client) => client.end()));
     rmSync(this.directory, { recursive: true });
     return status;

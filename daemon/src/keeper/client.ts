@@ -8,7 +8,15 @@ import type { KeeperEntry } from '../core/keeper-view.js';
 import type { Touch } from '../core/local-access.js';
 import type { Remade } from '../core/remaking.js';
 import type { InfoView } from '../shared/admin.js';
-import { decodeEntry, decodeInfo, decodeStatus, decodeTouched, decodeWatch } from './entry.js';
+import {
+  decodeEntry,
+  decodeInfo,
+  decodeStatus,
+  decodeTouched,
+  decodeUpgrade,
+  decodeWatch,
+  type Upgrade,
+} from './entry.js';
 import {
   encodePacket,
   NO_COOKIE,
@@ -122,6 +130,12 @@ export class KeeperClient {
     return reply === null ? null : decodeInfo(reply);
   }
 
+  /** It hands over to the program of the next version. null: no keeper, or one that cannot. */
+  async upgrade(): Promise<Upgrade | null> {
+    const reply = await this.#request(PacketType.UPGRADE, NO_COOKIE);
+    return reply === null ? null : decodeUpgrade(reply);
+  }
+
   #request(type: number, cookie: string, payload = NO_PAYLOAD): Promise<Packet | null> {
     if (!this.#connected) return Promise.resolve(null);
     return new Promise((resolve) => {
@@ -183,6 +197,7 @@ export class KeeperClient {
       case PacketType.DROP | REPLY:
       case PacketType.WATCH | REPLY:
       case PacketType.INFO | REPLY:
+      case PacketType.UPGRADE | REPLY:
         return this.#onReply(packet);
       default:
         throw new PacketError(`unknown type ${packet.type}`);

@@ -74,6 +74,21 @@ export function decodeWatch({ payload }: Packet): Content | null {
   return { sizeBytes: payload.readBigUInt64LE(4), mtimeNs: payload.readBigInt64LE(12) };
 }
 
+/** What came of an UPGRADE: the keeper that serves, and why no other does; null: another does. */
+export interface Upgrade {
+  readonly pid: number;
+  readonly refusal: string | null;
+}
+
+/** Throws PacketError. */
+export function decodeUpgrade({ payload }: Packet): Upgrade {
+  if (payload.length < 8) throw new PacketError('UPGRADE too short');
+  const status = payload.readInt32LE(0);
+  const pid = payload.readUInt32LE(4);
+  if (status === 0) return { pid, refusal: null };
+  return { pid, refusal: payload.toString('utf8', 8) || `errno ${-status}` };
+}
+
 /** Throws PacketError. A process may give itself any name. */
 export function decodeTouched({ cookie, payload }: Packet): Touch {
   if (payload.length < 24) throw new PacketError('TOUCHED too short');

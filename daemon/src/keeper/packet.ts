@@ -13,6 +13,7 @@ export const PacketType = {
   DROP: 33,
   INFO: 34,
   WATCH: 35,
+  UPGRADE: 36,
   DESCRIBE: 40,
   REMAKE: 41,
   LOCK: 42,

@@ -25,6 +25,7 @@ export const adminRequests = {
   extend: z.object({ id: idPrefix, byMs: durationMs.min(1) }),
   stats: z.object({}),
   info: z.object({}),
+  keeperUpgrade: z.object({}),
 };
 
 export type AdminRequestType = keyof typeof adminRequests;
@@ -51,6 +52,7 @@ export interface AdminReplies {
   extend: { handle: HandleView };
   stats: StatsView;
   info: InfoView;
+  keeperUpgrade: { pid: number; previousPid: number; descriptors: number };
 }
 
 type Counts = Record<string, number>;

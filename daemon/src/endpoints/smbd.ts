@@ -25,8 +25,8 @@ export interface SmbdService {
   /** 16 bytes, new at each start. */
   readonly epoch: Buffer;
   hello(server: ServerId, versions: { moduleVersion: string; sambaVersion: string }): void;
-  /** Resolves when the events are committed; false if they could not be. */
-  events(server: ServerId, events: SmbdEvent[]): Promise<boolean>;
+  /** Resolves when the events are committed. */
+  events(server: ServerId, events: SmbdEvent[]): Promise<void>;
   claim(claim: ClaimBody, answer: (verdict: Verdict) => void): void;
   /** Resolve to the handles that ended, when their descriptors are closed. */
   arrive(arrival: ArriveBody): Promise<readonly Handle[]>;
@@ -51,10 +51,7 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
       service.hello(request.body.serverId, request.body);
       return reply('welcome', { epoch: service.epoch });
     case 'events':
-      void service.events(request.body.serverId, request.body.events).then((committed) => {
-        if (committed) reply('ack', {});
-        else reply('error', { code: 'failure', message: 'the store could not be written' });
-      });
+      void service.events(request.body.serverId, request.body.events).then(() => reply('ack', {}));
       return;
     case 'contend':
       void service

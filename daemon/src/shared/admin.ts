@@ -74,6 +74,10 @@ export interface StatsView {
   /** By endpoint: smbd, admin, keeper. */
   bad_messages: Counts;
   keeper_reconnects: number;
+  /** How often the store could not be written and handles went on from memory. */
+  store_faults: number;
+  /** Records that the store does not have as they are. */
+  store_unwritten: number;
   /** Events received from smbd children. */
   events: number;
   handles: {
@@ -89,6 +93,8 @@ export interface InfoView {
   /** RFC 3339. */
   startedAt: string;
   storePath: string;
+  /** Why the store cannot be written now, and what to do; null: it can. */
+  storeFault: { reason: string; remedy: string; unwritten: number } | null;
   /** null: not connected. */
   keeper: {
     pid: number;
@@ -122,6 +128,8 @@ export const WATCH_EVENTS = [
   'level-lost',
   'keeper-lost',
   'keeper-back',
+  'store-failing',
+  'store-back',
 ] as const;
 export type WatchEventName = (typeof WATCH_EVENTS)[number];
 

@@ -47,7 +47,7 @@ export function addStore(argv: Argv<GlobalOptions>): Argv<GlobalOptions> {
 function addDump(argv: Argv<StoreOptions>): Argv<StoreOptions> {
   return argv.command(
     'dump',
-    'Show every record, whether persistd runs or not',
+    'Show every record, also while persistd runs',
     (command) =>
       command.options({
         header: { type: 'boolean', default: true, describe: 'Column titles; --no-header: none' },
@@ -84,7 +84,7 @@ function printTable({ records }: Inspection, options: { header: boolean; wide: b
 function addVerify(argv: Argv<StoreOptions>): Argv<StoreOptions> {
   return argv.command(
     'verify',
-    'Read every record as persistd would, and list what is wrong',
+    'Read all records, list what is wrong',
     (command) => command,
     async ({ store, json }) => {
       const { records, problems, schemaVersion } = await onStore('verify the store', store, () =>
@@ -110,7 +110,7 @@ function problemText({ key, reason }: Problem): string {
 function addCompact(argv: Argv<StoreOptions>): Argv<StoreOptions> {
   return argv.command(
     'compact',
-    'Make its file as small as its records allow; persistd must be stopped',
+    'Make the file smaller, without persistd',
     (command) => command,
     async ({ store, json }) => {
       const compaction = await onStore('compact the store', store, () => compact(store));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
+import { NoStoreError } from '../../src/store/inspect.js';
 import { StoreError } from '../../src/store/store.js';
 import { CliError, EXIT, errnoOf } from '../errors.js';
 
@@ -15,6 +16,14 @@ export async function onStore<T>(
     return await work();
   } catch (error) {
     if (error instanceof CliError) throw error;
+    if (error instanceof NoStoreError) {
+      throw new CliError(
+        EXIT.failure,
+        `cannot ${task}: ${error.message}`,
+        'persistd makes its store when it starts for the first time.',
+        'Name the directory with --store.',
+      );
+    }
     if (error instanceof StoreError) {
       throw new CliError(
         EXIT.failure,

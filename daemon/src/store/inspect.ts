@@ -8,7 +8,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { MessageError } from '../shared/message.js';
 import { hasCode } from '../start-error.js';
 import { WireError } from '../wire/codec.js';
-import { checkEnvironment } from './environment.js';
+import { checkEnvironment, damagedPages } from './environment.js';
 import { DATA_FILE, HANDLES, META, SCHEMA_KEY } from './lmdb-store.js';
 import { decodeStored, refuseNewer, type Stored } from './record.js';
 import { StoreError } from './store.js';
@@ -31,9 +31,18 @@ export interface Inspection {
   readonly problems: readonly Problem[];
 }
 
+/** There is none. */
+export class NoStoreError extends StoreError {}
+
 /** Throws StoreError if there is no store that can be read at all, or the system's error. */
 export async function inspectStore(directory: string): Promise<Inspection> {
   return readStore(directory, (environment) => {
+    const damages = damagedPages(join(directory, DATA_FILE));
+    if (damages.length > 0) {
+      // LMDB would end this process, or pass records over
+      const problems = damages.map((reason) => ({ key: null, reason }));
+      return { schemaVersion: null, records: new Map(), problems };
+    }
     const schemaVersion = readSchemaVersion(environment);
     const records = new Map<string, Stored>();
     const problems: Problem[] = [];
@@ -62,7 +71,7 @@ export async function readStore<T>(
   use: (environment: RootDatabase<Buffer, string>) => T | Promise<T>,
 ): Promise<T> {
   const file = join(directory, DATA_FILE);
-  if (fileBytes(file) === 0) throw new StoreError(`there is no store in ${directory}`);
+  if (fileBytes(file) === 0) throw new NoStoreError(`there is none in ${directory}`);
   checkEnvironment(file);
   const environment = open<Buffer, string>({
     path: directory,
@@ -70,9 +79,11 @@ export async function readStore<T>(
     encoding: 'binary',
     readOnly: true,
   });
+  const transaction = environment.useReadTransaction();
   try {
     return await use(environment);
   } finally {
+    transaction.done();
     await environment.close();
   }
 }

@@ -7,7 +7,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Moment } from '../core/handle.js';
 import { MessageError } from '../shared/message.js';
 import { WireError } from '../wire/codec.js';
-import { checkEnvironment } from './environment.js';
+import { damagedPages, START_ANEW } from './environment.js';
 import { storeFault } from './fault.js';
 import {
   decodeStored,
@@ -141,7 +141,7 @@ function explained<T>(what: string, action: () => T): T {
 }
 
 function openStore(directory: string): Opened {
-  checkEnvironment(join(directory, DATA_FILE));
+  refuseDamage(join(directory, DATA_FILE));
   reserveLockFile(join(directory, 'lock.mdb'));
   // A write is done when it is committed, which survives this process; the disk
   // gets it soon after. Batching by turns of the event loop would leave a rejection
@@ -158,6 +158,11 @@ function openStore(directory: string): Opened {
   if (version === undefined) meta.putSync(SCHEMA_KEY, SCHEMA_VERSION);
   else refuseNewer(version, `the store in ${directory}`);
   return { environment, handles: environment.openDB(HANDLES) };
+}
+
+function refuseDamage(file: string): void {
+  const [first] = damagedPages(file);
+  if (first !== undefined) throw new StoreError(`${file} is damaged: ${first}. ${START_ANEW}`);
 }
 
 /** LMDB maps it: with no room on the disk, the process would die of SIGBUS. */

@@ -79,7 +79,7 @@ function overwrite(file: string, offset: number): void {
 
 const SPOILT: [string, (persistd: Persistd, file: string) => unknown, RegExp][] = [
   ['garbage', (_, file) => writeFileSync(file, 'garbage '.repeat(9_999)), /is not an LMDB env/],
-  ['a file cut short', (_, file) => truncateSync(file, 20 * 4096), /is cut short/],
+  ['a file cut short', (_, file) => truncateSync(file, 20 * 4096), /which was cut short/],
   ['a damaged page', (_, file) => overwrite(file, 20 * 4096), /is damaged: page 20 /],
   ['a record of a newer schema', (persistd) => spoilRecord(persistd, 2), /schema version 2/],
   ['a damaged record', (persistd) => spoilRecord(persistd, 1), /of handle 0+7 is damaged/],
@@ -111,6 +111,25 @@ for (const [what, spoil, message] of SPOILT) {
     },
   );
 }
+
+persistdTest(
+  'a store is good whose last pages were free before they were written',
+  async (persistd) => {
+    await makeStore(persistd);
+    await persistd.start();
+    const smbd = new Smbd(persistd);
+    const numbers = Array.from({ length: HANDLES }, (_, index) => index + 1);
+    await smbd.events(
+      ...numbers.map((number): SmbdEvent => {
+        return { type: 'close', body: { cookie: cookie(number), reason: 'close' } };
+      }),
+    );
+    smbd.close();
+    await persistd.end('SIGKILL');
+    await persistd.start();
+    assert.equal((await ask<StatsView>(persistd, 'stats')).handles.state, {});
+  },
+);
 
 persistdTest('two persistds do not use one store', async (persistd) => {
   await persistd.start();

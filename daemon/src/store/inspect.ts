@@ -9,7 +9,7 @@ import { MessageError } from '../shared/message.js';
 import { hasCode } from '../start-error.js';
 import { WireError } from '../wire/codec.js';
 import { checkEnvironment, damagedPages } from './environment.js';
-import { DATA_FILE, HANDLES, META, SCHEMA_KEY } from './lmdb-store.js';
+import { DATA_FILE, HANDLES, META, reserveLockFile, SCHEMA_KEY } from './lmdb-store.js';
 import { decodeStored, refuseNewer, type Stored } from './record.js';
 import { StoreError } from './store.js';
 
@@ -73,6 +73,7 @@ export async function readStore<T>(
   const file = join(directory, DATA_FILE);
   if (fileBytes(file) === 0) throw new NoStoreError(`there is none in ${directory}`);
   checkEnvironment(file);
+  reserveIfWritable(directory);
   const environment = open<Buffer, string>({
     path: directory,
     noSubdir: false,
@@ -103,6 +104,15 @@ function readSchemaVersion(environment: RootDatabase<Buffer, string>): unknown {
     typeof environment.openDB<unknown, string>
   > | null;
   return meta?.get(SCHEMA_KEY) ?? null;
+}
+
+/** On a file system that is read-only LMDB reads without a lock file. */
+function reserveIfWritable(directory: string): void {
+  try {
+    reserveLockFile(directory);
+  } catch (error) {
+    if (!hasCode(error, 'EROFS')) throw error;
+  }
 }
 
 /** 0 if it is not there. */

@@ -142,7 +142,7 @@ function explained<T>(what: string, action: () => T): T {
 
 function openStore(directory: string): Opened {
   refuseDamage(join(directory, DATA_FILE));
-  reserveLockFile(join(directory, 'lock.mdb'));
+  reserveLockFile(directory);
   // A write is done when it is committed, which survives this process; the disk
   // gets it soon after. Batching by turns of the event loop would leave a rejection
   // that nobody can handle when a commit fails.
@@ -165,9 +165,9 @@ function refuseDamage(file: string): void {
   if (first !== undefined) throw new StoreError(`${file} is damaged: ${first}. ${START_ANEW}`);
 }
 
-/** LMDB maps it: with no room on the disk, the process would die of SIGBUS. */
-function reserveLockFile(file: string): void {
-  const fd = openSync(file, 'a', 0o600);
+/** LMDB maps lock.mdb: with no room on the disk, the process would die of SIGBUS. */
+export function reserveLockFile(directory: string): void {
+  const fd = openSync(join(directory, 'lock.mdb'), 'a', 0o600);
   try {
     const missing = LOCK_FILE_BYTES - fstatSync(fd).size;
     if (missing > 0) writeSync(fd, Buffer.alloc(missing));

@@ -37,7 +37,8 @@ export function readTree(buffer: Buffer, at: number): Tree {
 
 export interface PagesOfFile {
   readonly pageBytes: number;
-  readonly lastPage: bigint;
+  /** How many there are. */
+  readonly pages: bigint;
   /** A new buffer of `pageBytes`. */
   read(page: bigint): Buffer;
 }
@@ -88,8 +89,9 @@ export class PageCheck {
   }
 
   #take(first: bigint, count: bigint): void {
-    if (first < 2n || count < 1n || first + count - 1n > this.#file.lastPage) {
-      throw new Damage('lies outside of the file');
+    if (first < 2n || count < 1n) throw new Damage('cannot be in use');
+    if (first + count > this.#file.pages) {
+      throw new Damage('lies behind the end of the file, which was cut short');
     }
     for (let page = first; page < first + count; page++) {
       if (this.#seen.has(page)) throw new Damage('is used twice');

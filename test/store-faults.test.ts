@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The disk of persistd's store fails while clients work: a real smbd, a real persistd.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -99,5 +99,27 @@ for (const fault of STORE_FAULTS) {
     }
   });
 }
+
+test('without its store persistd learns from fdkeeper what handles there are', async () => {
+  const samba = await DevSamba.up();
+  try {
+    const away = await hold(samba, SHARE);
+    await drop(samba, away);
+    const inUse = await hold(samba, SHARE);
+    await samba.until('a descriptor for each', () => samba.handle(inUse.name).retained);
+    await killed(samba, 'persistd');
+    rmSync(join(samba.dir, 'store'), { recursive: true });
+    await samba.verb('restart', 'persistd');
+    await samba.disconnected(away.name);
+    await drop(samba, inUse);
+    for (const held of [away, inUse]) {
+      const { path } = await resume(samba, held);
+      assert.ok(isKeptDescription(samba, path), 'it is the same description');
+    }
+    await samba.nothingLeft();
+  } finally {
+    await samba.down();
+  }
+});
 
 test.run();

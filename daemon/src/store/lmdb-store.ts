@@ -153,11 +153,16 @@ function openStore(directory: string): Opened {
     separateFlushed: true,
     eventTurnBatching: false,
   });
-  const meta = environment.openDB<string | number, string>(META);
-  const version = meta.get(SCHEMA_KEY);
-  if (version === undefined) meta.putSync(SCHEMA_KEY, SCHEMA_VERSION);
-  else refuseNewer(version, `the store in ${directory}`);
-  return { environment, handles: environment.openDB(HANDLES) };
+  try {
+    const meta = environment.openDB<string | number, string>(META);
+    const version = meta.get(SCHEMA_KEY);
+    if (version === undefined) meta.putSync(SCHEMA_KEY, SCHEMA_VERSION);
+    else refuseNewer(version, `the store in ${directory}`);
+    return { environment, handles: environment.openDB(HANDLES) };
+  } catch (error) {
+    void environment.close();
+    throw error;
+  }
 }
 
 function refuseDamage(file: string): void {

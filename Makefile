@@ -25,7 +25,9 @@ KEEPER_SOURCES = $(wildcard daemon/keeper/*.c)
 KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/keeper/%.o)
 TEST_MODULE_OBJECTS = $(patsubst vfs_module/%.c,build/test-build/vfs_module/%.o,$(MODULE_SOURCES) $(FAULT_SOURCE))
 TEST_KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/test-build/keeper/%.o) build/test-build/keeper/fault.o
-TEST_TOOLS = $(patsubst test/tools/%.c,build/test-tools/%,$(wildcard test/tools/*.c))
+PRELOADED = test/tools/storefault.c
+TEST_TOOLS = $(PRELOADED:test/tools/%.c=build/test-tools/%.so) \
+	$(patsubst test/tools/%.c,build/test-tools/%,$(filter-out $(PRELOADED),$(wildcard test/tools/*.c)))
 TYPESCRIPT = $(shell find daemon test -name '*.ts' 2>/dev/null)
 
 .PHONY: all module keeper daemon test-tools test-build install uninstall clean distclean \
@@ -93,6 +95,10 @@ build/test-build/fault-points: $(MODULE_SOURCES) $(KEEPER_SOURCES)
 build/dev-samba-modules.so: scripts/dev-samba-modules.c
 	@mkdir -p $(@D)
 	$(CC) -shared -fPIC $(CFLAGS) $(WARNINGS) $(LDFLAGS) -o $@ $<
+
+build/test-tools/%.so: test/tools/%.c
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC $(CFLAGS) -D_GNU_SOURCE $(WARNINGS) $(LDFLAGS) -o $@ $<
 
 build/test-tools/%: test/tools/%.c
 	@mkdir -p $(@D)

@@ -178,6 +178,7 @@ test('doctor looks at versions, the keeper and its descriptors', () => {
     pid: 1,
     startedAt: '2026-01-01T00:00:00.000Z',
     storePath: '/',
+    storeFault: null,
     keeper,
     smbds: 0,
   };

@@ -251,7 +251,7 @@ for (const [what, bytes] of [
 storeTest('a file that was cut short is refused', async (directory) => {
   await write(directory, handle({ name: 'connected' }));
   truncateSync(join(directory, 'data.mdb'), 3 * 4096);
-  assert.throws(() => new LmdbStore(directory, BOOT), refused(/is cut short/));
+  assert.throws(() => new LmdbStore(directory, BOOT), refused(/is damaged: page .* cut short/));
 });
 
 storeTest('an absent directory and an empty file begin a new store', async (directory) => {

@@ -13,6 +13,7 @@ import { addKeeper } from './commands/keeper.js';
 import { addList } from './commands/list.js';
 import { addShow } from './commands/show.js';
 import { addStats } from './commands/stats.js';
+import { addStore } from './commands/store.js';
 import { addWatch } from './commands/watch.js';
 import { DEFAULT_RUN_DIR, type GlobalOptions } from './connection.js';
 import { parseDurationMs } from './durations.js';
@@ -22,11 +23,12 @@ import { PAGE_COLUMNS, safeText } from './text.js';
 
 const EPILOGUE = `Exit codes:
   0  done
-  1  failure, or doctor found one
+  1  failure, or doctor or store found one
   2  wrong usage
   3  persistd is not running, or does not answer in time
   4  no such handle, or the prefix of an id fits several
-  5  persistd refused: the handle's state does not allow it
+  5  persistd refused: the handle's state does not allow it; store compact:
+     persistd runs
   6  permission denied
 
 PERSISTD_RUN_DIR names the run directory where --run-dir does not.`;
@@ -52,16 +54,8 @@ async function main(): Promise<void> {
       },
     })
     .parserConfiguration({ 'duplicate-arguments-array': false });
-  const commands = [
-    addList,
-    addShow,
-    addClose,
-    addExpire,
-    addExtend,
-    addWatch,
-    addStats,
-    addKeeper,
-  ];
+  const handles = [addList, addShow, addClose, addExpire, addExtend];
+  const commands = [...handles, addWatch, addStats, addKeeper, addStore];
   const withCommands = commands.reduce<Argv<GlobalOptions>>((argv, add) => add(argv), base);
   await addDoctor(withCommands)
     .strict()

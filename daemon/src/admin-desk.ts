@@ -12,8 +12,10 @@ import type { AdminService } from './endpoints/admin.js';
 import type { KeeperClient } from './keeper/client.js';
 import type { Performance, Performer } from './performer.js';
 import type { Servers } from './servers.js';
+import type { InfoView } from './shared/admin.js';
 import type { HandleView } from './shared/handle-view.js';
 import { VERSION } from './shared/version.js';
+import type { SteadyStore } from './store/steady-store.js';
 
 export interface AdminDeskParts {
   readonly core: Core;
@@ -21,6 +23,7 @@ export interface AdminDeskParts {
   readonly keeper: KeeperClient;
   readonly servers: Servers;
   readonly complaints: Complaints;
+  readonly store: SteadyStore;
   readonly storePath: string;
 }
 
@@ -60,6 +63,8 @@ export class AdminDesk implements AdminService {
     ...this.#parts.core.stats(),
     bad_messages: { ...this.#parts.complaints.tally },
     keeper_reconnects: this.#parts.keeper.reconnects,
+    store_faults: this.#parts.store.faults,
+    store_unwritten: this.#parts.store.unwritten,
   });
 
   info: AdminService['info'] = async () => ({
@@ -67,6 +72,7 @@ export class AdminDesk implements AdminService {
     pid: process.pid,
     startedAt: this.#startedAt,
     storePath: this.#parts.storePath,
+    storeFault: this.#storeFault(),
     keeper: await this.#parts.keeper.info(),
     smbds: this.#parts.servers.countAlive(),
   });
@@ -82,6 +88,11 @@ export class AdminDesk implements AdminService {
     if (upgrade.refusal !== null) throw new AdminError('failure', upgrade.refusal);
     return { pid: upgrade.pid, previousPid: before.pid, descriptors: before.used };
   };
+
+  #storeFault(): InfoView['storeFault'] {
+    const { fault, unwritten } = this.#parts.store;
+    return fault && { reason: fault.message, remedy: fault.remedy, unwritten };
+  }
 
   #administer<T>(request: (admin: Admin) => T): { value: T; performance: Performance } {
     const { outcome, effects } = this.#parts.core.administer(now(), request);

@@ -11,15 +11,19 @@ import { Complaints } from './complaints.js';
 import { Core, type Displaced } from './core/core.js';
 import type { Effect } from './core/effects.js';
 import { type Handle, NS_PER_MS } from './core/handle.js';
+import { timeText } from './core/text.js';
 import { adminEndpoint } from './endpoints/admin.js';
 import type { RouterEndpoint } from './endpoints/router.js';
 import { smbdEndpoint } from './endpoints/smbd.js';
 import { WatchEndpoint } from './endpoints/watch.js';
 import { HostDurability } from './host-durability.js';
+import { logEvent } from './journal.js';
 import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
+import type { WatchEventName } from './shared/admin.js';
 import { LmdbStore } from './store/lmdb-store.js';
+import { SteadyStore, type StoreListener } from './store/steady-store.js';
 import type { ImportBody, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 10_000;
@@ -43,7 +47,7 @@ export class Daemon {
   readonly #core = new Core();
   readonly #servers = new Servers();
   readonly #complaints: Complaints;
-  readonly #store: LmdbStore;
+  readonly #store: SteadyStore;
   readonly #watch = new WatchEndpoint();
   readonly #keeper: KeeperClient;
   readonly #performer: Performer;
@@ -57,7 +61,10 @@ export class Daemon {
     this.#options = options;
     const { log, runDirectory, storeDirectory } = options;
     this.#complaints = new Complaints(log);
-    this.#store = new LmdbStore(storeDirectory, readBootId());
+    this.#store = new SteadyStore(
+      new LmdbStore(storeDirectory, readBootId()),
+      this.#makeStoreListener(),
+    );
     this.#keeper = this.#makeKeeperClient(join(runDirectory, 'control.sock'));
     this.#performer = new Performer({
       core: this.#core,
@@ -78,6 +85,7 @@ export class Daemon {
       keeper: this.#keeper,
       servers: this.#servers,
       complaints: this.#complaints,
+      store: this.#store,
       storePath: storeDirectory,
     });
     this.#admin = adminEndpoint(desk, (endpoint, why) => this.#complaints.bad(endpoint, why));
@@ -103,19 +111,52 @@ export class Daemon {
     await Promise.all([this.#smbd.serve(), this.#admin.serve()]);
   }
 
-  /** Resolves when everything is stored and no socket is open. */
-  async stop(): Promise<void> {
+  /**
+   * Resolves when everything is stored and no socket is open. False: the store does
+   * not answer, and the process will not end by itself.
+   */
+  async stop(): Promise<boolean> {
     if (this.#serverCheck !== null) clearInterval(this.#serverCheck);
     this.#smbd.close();
     this.#admin.close();
     this.#keeper.stop();
     await this.#performer.stop();
     this.#watch.close();
-    await this.#store.close();
+    return this.#store.close();
   }
 
-  #perform(effects: readonly Effect[]): Promise<boolean> {
+  #perform(effects: readonly Effect[]): Promise<void> {
     return this.#performer.perform(effects).committed;
+  }
+
+  #makeStoreListener(): StoreListener {
+    const { log, storeDirectory } = this.#options;
+    const tell = (event: WatchEventName, reason: string) => {
+      const at = timeText(now().realtimeNs);
+      this.#watch.publish({ at, event, reason });
+      logEvent(log, { at, event, reason });
+    };
+    return {
+      failing: ({ message, remedy }) =>
+        tell(
+          'store-failing',
+          `the store in ${storeDirectory} cannot be written: ${message}. Handles stay ` +
+            'resumable, but what happens to them from now on is known to this process ' +
+            `only. Do not restart it. ${remedy} What is missing is then written by itself.`,
+        ),
+      back: (records) =>
+        tell(
+          'store-back',
+          `the store in ${storeDirectory} can be written again and has everything; ` +
+            `${records} records were missing`,
+        ),
+      lost: (records) =>
+        log.error(
+          { records },
+          `the store in ${storeDirectory} could not be written to the end: the next persistd ` +
+            'learns from fdkeeper and smbd what became of these handles, but not their new locks',
+        ),
+    };
   }
 
   #makeSmbdEndpoint(): RouterEndpoint {

@@ -6,38 +6,34 @@ import type { Logger } from 'pino';
 import type { Core } from './core/core.js';
 import type { Handle } from './core/handle.js';
 import type { Performance } from './performer.js';
-import type { Store } from './store/store.js';
+import type { SteadyStore } from './store/steady-store.js';
 import type { SmbdEvent } from './wire/smbd.js';
 
 /** The module waits for 200 ms, and is to hear what came of it. */
 const FLUSH_MS = 150;
 
-export interface Acknowledged {
-  readonly committed: boolean;
-  /** Of handles that are to outlive the host; null: none is concerned. */
-  readonly flushed: boolean | null;
-}
-
 export class HostDurability {
   readonly #core: Core;
-  readonly #store: Store;
+  readonly #store: SteadyStore;
   readonly #log: Logger;
 
-  constructor(core: Core, store: Store, log: Logger) {
+  constructor(core: Core, store: SteadyStore, log: Logger) {
     this.#core = core;
     this.#store = store;
     this.#log = log;
   }
 
+  /** Resolves when the events are committed; null: they concern no such handle. */
   async acknowledge(
     events: readonly SmbdEvent[],
     { committed, described }: Performance,
-  ): Promise<Acknowledged> {
+  ): Promise<boolean | null> {
     const concerned = new Set(events.flatMap((event) => this.#concerned(event)));
-    if (concerned.size === 0) return { committed: await committed, flushed: null };
-    const flushed = Promise.all([committed, described]).then(([isCommitted]) =>
-      isCommitted ? this.#flushed() : false,
-    );
+    if (concerned.size === 0) {
+      await committed;
+      return null;
+    }
+    const flushed = Promise.all([committed, described]).then(() => this.#store.flushed());
     const inTime = await withinBound(flushed);
     // one that was closed meanwhile needs nothing
     const isSafe = [...concerned].every((id) => this.#handle(id)?.reopening !== null);
@@ -45,7 +41,8 @@ export class HostDurability {
       const why = inTime ? 'their files cannot be opened by file handle' : 'not flushed in time';
       this.#log.warn({ handles: [...concerned] }, `these handles do not outlive the host: ${why}`);
     }
-    return { committed: await committed, flushed: inTime && isSafe };
+    await committed;
+    return inTime && isSafe;
   }
 
   #concerned(event: SmbdEvent): string[] {
@@ -65,16 +62,6 @@ export class HostDurability {
 
   #handle(id: string): Handle | undefined {
     return this.#core.table.live(id);
-  }
-
-  async #flushed(): Promise<boolean> {
-    try {
-      await this.#store.flushed();
-      return true;
-    } catch (error) {
-      this.#log.error({ err: error }, 'the store could not be flushed to disk');
-      return false;
-    }
   }
 }
 

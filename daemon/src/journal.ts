@@ -4,7 +4,7 @@
 import type { Logger } from 'pino';
 import type { WatchEvent, WatchEventName } from './shared/admin.js';
 
-const LEVELS: Readonly<Record<WatchEventName, 'debug' | 'info' | 'warn'>> = {
+const LEVELS: Readonly<Record<WatchEventName, 'debug' | 'info' | 'warn' | 'error'>> = {
   grant: 'debug',
   lock: 'debug',
   unlock: 'debug',
@@ -25,6 +25,8 @@ const LEVELS: Readonly<Record<WatchEventName, 'debug' | 'info' | 'warn'>> = {
   unsafe: 'warn',
   'keeper-lost': 'warn',
   'keeper-back': 'info',
+  'store-failing': 'error',
+  'store-back': 'info',
 };
 
 export function logEvent(log: Logger, { at: _at, event, ...subject }: WatchEvent): void {

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: GPL-3.0-or-later
 
+import type { Server } from 'node:net';
 import pino from 'pino';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
@@ -8,7 +9,9 @@ import { Daemon } from './daemon.js';
 import { lockRunDirectory, openRunDirectory } from './run-directory.js';
 import { VERSION } from './shared/version.js';
 import { StartError } from './start-error.js';
+import { makeStoreDirectory } from './store/lmdb-store.js';
 import { StoreError } from './store/store.js';
+import { lockStore } from './store/store-lock.js';
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 
@@ -32,6 +35,13 @@ function readOptions() {
     .parseSync();
 }
 
+async function openStore(directory: string): Promise<Server> {
+  makeStoreDirectory(directory);
+  const lock = await lockStore(directory);
+  if (lock !== null) return lock;
+  throw new StoreError(`the store in ${directory} is in use by another persistd or persistctl`);
+}
+
 async function main(): Promise<void> {
   const options = readOptions();
   process.umask(0o077);
@@ -41,12 +51,18 @@ async function main(): Promise<void> {
     { name: 'persistd', level: options.logLevel },
     pino.destination({ dest: 2, sync: true }),
   );
+  const storeLock = await openStore(options.store);
   const daemon = new Daemon({ runDirectory: options.runDir, storeDirectory: options.store, log });
   await daemon.start();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       log.info({ signal }, 'stopping');
-      void daemon.stop().then(() => lock.close());
+      void daemon.stop().then((isClosed) => {
+        lock.close();
+        storeLock.close();
+        // LMDB's thread waits for the disk, and the end of the process would wait for it
+        if (!isClosed) process.kill(process.pid, 'SIGKILL');
+      });
     });
   }
   log.info({ runDir: options.runDir, store: options.store, version: VERSION }, 'ready');

@@ -11,7 +11,7 @@ import type { Remade } from './core/remaking.js';
 import { pathText } from './core/text.js';
 import { logEvent } from './journal.js';
 import type { WatchEvent } from './shared/admin.js';
-import type { Store } from './store/store.js';
+import type { SteadyStore } from './store/steady-store.js';
 import type { TakeoverAnswer, Verdict } from './wire/smbd.js';
 
 const ENOENT = -2;
@@ -21,8 +21,8 @@ type VerdictEffect = Extract<Effect, { effect: 'verdict' }>;
 type TakenOverEffect = Extract<Effect, { effect: 'takenOver' }>;
 
 export interface Performance {
-  /** false: the store could not be written. */
-  readonly committed: Promise<boolean>;
+  /** Or kept in memory, while the store cannot be written. */
+  readonly committed: Promise<void>;
   /** The keeper's answers, by handle; null: no keeper is connected. */
   readonly drops: ReadonlyMap<string, Promise<number | null>>;
   /** Resolves when what the keeper was asked to describe is committed. */
@@ -31,7 +31,7 @@ export interface Performance {
 
 export interface PerformerParts {
   readonly core: Core;
-  readonly store: Store;
+  readonly store: SteadyStore;
   readonly log: Logger;
   drop(id: string): Promise<number | null>;
   watch(id: string): Promise<Content | null>;
@@ -47,7 +47,7 @@ export class Performer {
   readonly #parts: PerformerParts;
   readonly #answers = new Map<number, (verdict: Verdict) => void>();
   readonly #takeovers = new Map<number, (answer: TakeoverAnswer) => void>();
-  /** Resolves when everything so far is committed, as far as it can be. */
+  /** Resolves when everything so far is committed. */
   #committed: Promise<unknown> = Promise.resolve();
   /** Resolves when the keeper has answered all that it was told to drop. */
   #dropped: Promise<unknown> = Promise.resolve();
@@ -137,20 +137,11 @@ export class Performer {
     await this.#committed;
   }
 
-  async #commit(batch: Map<string, Handle | null>): Promise<boolean> {
-    if (batch.size === 0) return true;
-    const written = this.#parts.store.write(batch).then(
-      () => true,
-      (error: unknown) => {
-        this.#parts.log.error(
-          { err: error, handles: batch.size },
-          'the store could not be written',
-        );
-        return false;
-      },
-    );
+  async #commit(batch: Map<string, Handle | null>): Promise<void> {
+    if (batch.size === 0) return;
+    const written = this.#parts.store.write(batch);
     this.#committed = Promise.all([this.#committed, written]);
-    return written;
+    await written;
   }
 
   /**

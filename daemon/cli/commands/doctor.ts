@@ -8,6 +8,7 @@ import { CliError, EXIT, type ExitCode } from '../errors.js';
 import { explained } from '../explain.js';
 import { print, printJson } from '../output.js';
 import { padTo, safeText, wrapIndented } from '../text.js';
+import { STORE_OPTION } from './store.js';
 
 const STATUS_COLUMNS = 6;
 
@@ -22,12 +23,13 @@ export function addDoctor(argv: Argv<GlobalOptions>): Argv<GlobalOptions> {
           requiresArg: true,
           describe: "The smb.conf to check; Samba's own unless given",
         },
+        store: STORE_OPTION,
         json: { type: 'boolean', default: false, describe: 'Print one JSON object' },
       }),
     async (args) => {
       const { persistd, exitCode } = await ask(args);
-      const { runDir, smbConf } = args;
-      const findings = await examine({ runDir, smbConf, persistd });
+      const { runDir, smbConf, store } = args;
+      const findings = await examine({ runDir, smbConf, store, persistd });
       const failed = findings.some((finding) => finding.status === 'fail');
       if (args.json) {
         printJson({ ok: !failed, checks: findings });

@@ -46,7 +46,8 @@ export function addList(argv: Argv<GlobalOptions>): Argv<GlobalOptions> {
   );
 }
 
-function columnsFor(
+/** For a table; `withState`: it shows more than what waits for its client. */
+export function columnsFor(
   handles: readonly HandleView[],
   wide: boolean,
   withState: boolean,

@@ -11,11 +11,13 @@ import { checkRunDirectory } from './run-directory.js';
 import { checkSamba } from './samba.js';
 import { checkShares } from './shares.js';
 import { readSmbConf } from './smb-conf.js';
-import { checkStore } from './store.js';
+import { checkStoppedStore, checkStore } from './store.js';
 
 export type Subject = {
   runDir: string;
   smbConf: string | undefined;
+  /** Where the store is if persistd does not say. */
+  store: string;
   /** What persistd says about itself, or why it says nothing. */
   persistd: { info: InfoView } | { failure: { message: string; advice: string } };
 };
@@ -29,7 +31,7 @@ export async function examine(subject: Subject): Promise<Finding[]> {
     ...('info' in persistd
       ? checkDaemon(persistd.info, VERSION)
       : [fail('persistd', persistd.failure.message, persistd.failure.advice)]),
-    ...(info === null ? [] : [await checkStore(info.storePath)]),
+    info === null ? await checkStoppedStore(subject.store) : await checkStore(info),
     await checkClocks(info === null ? null : Date.parse(info.startedAt), Date.now()),
     ...(await checkSamba()),
     ...(await checkSmbConf(subject.smbConf, runDir)),

@@ -21,6 +21,14 @@ import { SmbdEvents } from './smbd-events.js';
 import type { Table } from './table.js';
 import { type Takeover, Takeovers } from './takeover.js';
 
+/** Of what the shells around the core count. */
+type ShellCounters =
+  | 'schemaVersion'
+  | 'bad_messages'
+  | 'keeper_reconnects'
+  | 'store_faults'
+  | 'store_unwritten';
+
 export type Outcome<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly error: AdminError };
@@ -223,7 +231,7 @@ export class Core {
     return this.#run(now, () => undefined);
   }
 
-  stats(): Omit<StatsView, 'schemaVersion' | 'bad_messages' | 'keeper_reconnects'> {
+  stats(): Omit<StatsView, ShellCounters> {
     const { counters } = this.#context;
     const handles: StatsView['handles'] = { state: {}, kind: {}, share: {} };
     for (const { state, record } of this.table.allLive()) {

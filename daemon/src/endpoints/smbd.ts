@@ -2,7 +2,6 @@
 // smbd.sock: what smbd children report and ask.
 
 import type { Handle } from '../core/handle.js';
-import type { Acknowledged } from '../host-durability.js';
 import type { Body, Message } from '../shared/message.js';
 import type { ServerId } from '../wire/records.js';
 import {
@@ -26,8 +25,11 @@ export interface SmbdService {
   /** 16 bytes, new at each start. */
   readonly epoch: Buffer;
   hello(server: ServerId, versions: { moduleVersion: string; sambaVersion: string }): void;
-  /** Resolves when the events are committed, or could not be. */
-  events(server: ServerId, events: SmbdEvent[]): Promise<Acknowledged>;
+  /**
+   * Resolves when the events are committed, to whether handles among them that are to
+   * outlive the host do; null: there are none.
+   */
+  events(server: ServerId, events: SmbdEvent[]): Promise<boolean | null>;
   claim(claim: ClaimBody, answer: (verdict: Verdict) => void): void;
   /** Resolve to the handles that ended, when their descriptors are closed. */
   arrive(arrival: ArriveBody): Promise<readonly Handle[]>;
@@ -52,12 +54,9 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
       service.hello(request.body.serverId, request.body);
       return reply('welcome', { epoch: service.epoch });
     case 'events':
-      void service
-        .events(request.body.serverId, request.body.events)
-        .then(({ committed, flushed }) => {
-          if (committed) reply('ack', flushed === null ? {} : { flushed });
-          else reply('error', { code: 'failure', message: 'the store could not be written' });
-        });
+      void service.events(request.body.serverId, request.body.events).then((flushed) => {
+        reply('ack', flushed === null ? {} : { flushed });
+      });
       return;
     case 'contend':
       void service

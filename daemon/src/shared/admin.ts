@@ -80,6 +80,10 @@ export interface StatsView {
   /** By endpoint: smbd, admin, keeper. */
   bad_messages: Counts;
   keeper_reconnects: number;
+  /** How often the store could not be written and handles went on from memory. */
+  store_faults: number;
+  /** Records that the store does not have as they are. */
+  store_unwritten: number;
   /** Events received from smbd children. */
   events: number;
   handles: {
@@ -95,6 +99,8 @@ export interface InfoView {
   /** RFC 3339. */
   startedAt: string;
   storePath: string;
+  /** Why the store cannot be written now, and what to do; null: it can. */
+  storeFault: { reason: string; remedy: string; unwritten: number } | null;
   /** null: not connected. */
   keeper: {
     pid: number;
@@ -130,6 +136,8 @@ export const WATCH_EVENTS = [
   'unsafe',
   'keeper-lost',
   'keeper-back',
+  'store-failing',
+  'store-back',
 ] as const;
 export type WatchEventName = (typeof WATCH_EVENTS)[number];
 

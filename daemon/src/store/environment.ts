@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // LMDB maps its file and trusts it: given another file, the process dies of
-// SIGSEGV. So the two meta pages are looked at before it is opened.
+// SIGSEGV. So the two meta pages, and those of its trees, are looked at before.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { hasCode } from '../start-error.js';
+import { PageCheck, readTree, type Tree } from './pages.js';
 import { StoreError } from './store.js';
 
 const MAGIC = 0xbeefc0de;
@@ -11,36 +13,67 @@ const META_BYTES = 160;
 
 interface Meta {
   readonly pageBytes: number;
-  readonly lastPage: bigint;
   readonly transaction: bigint;
+  readonly free: Tree;
+  readonly main: Tree;
 }
 
-/** The file is absent, empty, or an LMDB environment that is not cut short; else throws StoreError. */
+/** The file is absent, empty, or an LMDB environment; else throws StoreError. */
 export function checkEnvironment(file: string): void {
+  withMeta(file, () => undefined);
+}
+
+/**
+ * What is wrong with its pages. While a process writes the file, one has to hold a
+ * transaction for reading, so that no page of the present state is used anew.
+ */
+export function damagedPages(file: string): string[] {
+  return (
+    withMeta(file, (fd, { pageBytes, free, main }) => {
+      const check = new PageCheck({
+        pageBytes,
+        // LMDB's own account may be higher: it writes no page that is free already
+        pages: BigInt(Math.floor(fstatSync(fd).size / pageBytes)),
+        read: (page) => {
+          const buffer = Buffer.alloc(pageBytes);
+          readSync(fd, buffer, 0, pageBytes, Number(page) * pageBytes);
+          return buffer;
+        },
+      });
+      check.tree('the list of free pages', free);
+      check.tree('the list of databases', main);
+      return check.problems;
+    }) ?? []
+  );
+}
+
+/** null: there is no file, or an empty one. */
+function withMeta<T>(file: string, use: (fd: number, meta: Meta) => T): T | null {
   const fd = openIfPresent(file);
-  if (fd === null) return;
+  if (fd === null) return null;
   try {
     const sizeBytes = fstatSync(fd).size;
-    if (sizeBytes === 0) return;
+    if (sizeBytes === 0) return null;
     const first = readMeta(fd, 0);
     const second = first === null ? null : readMeta(fd, first.pageBytes);
     if (first === null || second === null) {
-      throw new StoreError(`${file} is not an LMDB environment; move it away to start anew`);
+      throw new StoreError(`${file} is not an LMDB environment. ${START_ANEW}`);
     }
-    const { lastPage, pageBytes } = first.transaction > second.transaction ? first : second;
-    if (BigInt(sizeBytes) < (lastPage + 1n) * BigInt(pageBytes)) {
-      throw new StoreError(`${file} is cut short (${sizeBytes} bytes); move it away to start anew`);
-    }
+    return use(fd, first.transaction > second.transaction ? first : second);
   } finally {
     closeSync(fd);
   }
 }
 
+export const START_ANEW =
+  'Move it away to start anew: persistd then learns from fdkeeper what handles there are, ' +
+  'without their byte-range locks.';
+
 function openIfPresent(file: string): number | null {
   try {
     return openSync(file, 'r');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (hasCode(error, 'ENOENT')) return null;
     throw error;
   }
 }
@@ -52,7 +85,10 @@ function readMeta(fd: number, position: number): Meta | null {
   if (page.readUInt32LE(24) !== MAGIC || page.readUInt16LE(28) !== DATA_VERSION) return null;
   const pageBytes = page.readUInt32LE(48);
   if (pageBytes < 512 || pageBytes > 65_536) return null;
-  const lastPage = page.readBigUInt64LE(144);
-  const transaction = page.readBigUInt64LE(152);
-  return { pageBytes, lastPage, transaction };
+  return {
+    pageBytes,
+    transaction: page.readBigUInt64LE(152),
+    free: readTree(page, 48),
+    main: readTree(page, 96),
+  };
 }

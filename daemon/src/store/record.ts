@@ -66,7 +66,7 @@ const stored = map({
   ended: nullable(ended),
 });
 
-type Stored = Decoded<typeof stored>;
+export type Stored = Decoded<typeof stored>;
 
 /** A claim is not stored: what it would have come to, its `resumed` event tells. */
 export function encodeHandle(handle: Handle, bootId: string): Buffer {
@@ -92,17 +92,22 @@ export function encodeHandle(handle: Handle, bootId: string): Buffer {
   return pack((stored as Codec<Stored>).encode(value));
 }
 
-/** Throws if these are not the bytes of a record of this schema. */
-export function decodeHandle(bytes: Uint8Array, bootId: string, now: Moment): Restored {
+/** Throws StoreError, MessageError or WireError if these are no bytes of a record of this schema. */
+export function decodeStored(bytes: Uint8Array): Stored {
   const value = unpack(bytes);
   refuseNewer(isMap(value) ? value['schemaVersion'] : undefined, 'a record');
+  return stored.decode(value, 'record');
+}
+
+/** As a handle of the boot that is `bootId`. */
+export function restoredHandle(value: Stored, bootId: string, now: Moment): Restored {
   const {
     schemaVersion: _schemaVersion,
     bootId: writtenIn,
     disconnect: gone,
     ended: end,
     ...kept
-  } = stored.decode(value, 'record');
+  } = value;
   const sameBoot = writtenIn === bootId;
   const state = stateOf({ disconnect: gone, ended: end }, sameBoot, now);
   return { handle: { id: kept.record.cookie, state, importedBy: null, ...kept }, sameBoot };

@@ -15,7 +15,10 @@ export type Batch = ReadonlyMap<string, Handle | null>;
 export interface Store {
   /** Once, at start. Times of another boot are put on this boot's monotonic clock. */
   load(now: Moment): Restored[];
-  /** Resolves when the batch is committed: it survives the death of any process. */
+  /**
+   * Resolves when the batch is committed: it survives the death of any process.
+   * Rejects with StoreFault, and may be tried again.
+   */
   write(batch: Batch): Promise<void>;
   /** Resolves when all that is committed is flushed: it survives the host. */
   flushed(): Promise<void>;
@@ -26,4 +29,15 @@ export interface Store {
 /** The store cannot be used; nothing in it was changed. */
 export class StoreError extends Error {
   override readonly name = 'StoreError';
+}
+
+/** The store cannot be written now. `remedy` is for the admin. */
+export class StoreFault extends Error {
+  override readonly name = 'StoreFault';
+  constructor(
+    message: string,
+    readonly remedy: string,
+  ) {
+    super(message);
+  }
 }

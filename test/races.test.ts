@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** Somebody comes for a file in the very moment in which its owner goes or returns. */
 import { strict as assert } from 'node:assert';
+import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import { DevSamba } from './lib/dev-samba.js';
 import { Faults } from './lib/fault-points.js';
@@ -16,7 +17,7 @@ import {
   RESUMING,
   SOON_MS,
 } from './lib/races.js';
-import { acknowledgeBreaks } from './lib/scenario.js';
+import { acknowledgeBreaks, childOf } from './lib/scenario.js';
 import { LeaseState, type Open, Oplock, Share, type Smb2Client } from './lib/smb2/index.js';
 
 const samba = await DevSamba.up('--faults');
@@ -45,6 +46,21 @@ async function goes(own: Owner): Promise<void> {
   await own.client.drop();
   await samba.disconnected(own.name);
 }
+
+test('resilient: the smbd child of the owner is killed in the middle of an open', async () => {
+  const [own, pid] = await childOf(samba, () => owner(samba, 'resilient', { share: Share.NONE }));
+  const other = await samba.connect('durable');
+  const held = faults.hold('create.before-open');
+  const opening = sendOpen(other, own)();
+  await held.arrived;
+  process.kill(pid, 'SIGKILL');
+  await own.client.drop();
+  await samba.until('its end', () => !existsSync(`/proc/${pid}`));
+  await held.release();
+  assert.equal(await opening.code(), 'SHARING_VIOLATION');
+  await isStillTheOwners(await returns(own));
+  await other.drop();
+});
 
 for (const from of ['durable', 'bare']) {
   for (const [point, locked] of pointsFor(from, CLOSING.durable)) {

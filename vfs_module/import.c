@@ -284,7 +284,8 @@ static bool import_patiently(const struct wanted *w, const struct file_id *id)
 }
 
 NTSTATUS import_file(struct connection_struct *conn,
-		     const struct smb_filename *smb_fname)
+		     const struct smb_filename *smb_fname, TALLOC_CTX *mem_ctx,
+		     struct server_id **owners)
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
@@ -294,6 +295,7 @@ NTSTATUS import_file(struct connection_struct *conn,
 	TALLOC_CTX *frame = NULL;
 	struct file_id id = { 0 };
 
+	TALLOC_FREE(*owners);
 	if (!is_clients_connection(conn) || !VALID_STAT(*st) ||
 	    !S_ISREG(st->st_ex_mode) ||
 	    (!descriptors_maybe_kept(st->st_ex_dev, st->st_ex_ino) &&
@@ -306,11 +308,23 @@ NTSTATUS import_file(struct connection_struct *conn,
 	if (!lacks_records(w.share)) {
 		w.share = NULL;
 	}
-	if ((w.share != NULL || records_owner_died(&id)) &&
+	if ((records_owner_died(mem_ctx, &id, owners) || w.share != NULL) &&
 	    !import_patiently(&w, &id) &&
 	    !unsafe_may_open(conn, smb_fname)) {
 		status = unsafe_refusal(conn);
 	}
 	TALLOC_FREE(frame);
 	return status;
+}
+
+bool import_missed(const struct files_struct *fsp,
+		   const struct server_id *owners)
+{
+	size_t n = talloc_array_length(owners);
+	size_t i = 0;
+
+	while (i < n && records_is_alive(&owners[i])) {
+		i++;
+	}
+	return i < n && records_promised_to_dead(&fsp->file_id);
 }

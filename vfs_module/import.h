@@ -26,6 +26,14 @@ bool import_of_sibling(struct connection_struct *conn);
  * `persistent:unsafe` says so.
  */
 NTSTATUS import_file(struct connection_struct *conn,
-		     const struct smb_filename *smb_fname);
+		     const struct smb_filename *smb_fname, TALLOC_CTX *mem_ctx,
+		     struct server_id **owners);
+
+/*
+ * Behind the open: whether one of the owners that import_file() saw (talloc'ed
+ * on mem_ctx) has died meanwhile and smbd has taken its promised open for gone.
+ */
+bool import_missed(const struct files_struct *fsp,
+		   const struct server_id *owners);
 
 #endif

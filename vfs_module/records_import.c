@@ -488,25 +488,46 @@ enum records_import_result records_import(const struct records_import *in)
 	return result;
 }
 
-static bool dead_fn(struct share_mode_entry *e, bool *modified,
-		    void *private_data)
-{
-	bool *died = private_data;
+struct owners_state {
+	TALLOC_CTX *mem_ctx;
+	struct server_id *owners;
+	bool died;
+};
 
-	*died = !server_id_is_disconnected(&e->pid) &&
-		!records_is_alive(&e->pid);
-	return *died;
+static bool owners_fn(struct share_mode_entry *e, bool *modified,
+		      void *private_data)
+{
+	struct owners_state *state = private_data;
+	size_t n = talloc_array_length(state->owners);
+	struct server_id *owners = NULL;
+
+	if (server_id_is_disconnected(&e->pid)) {
+		return false;
+	}
+	if (!records_is_alive(&e->pid)) {
+		state->died = true;
+		return true;
+	}
+	owners = talloc_realloc(state->mem_ctx, state->owners,
+				struct server_id, n + 1);
+	if (owners != NULL) {
+		state->owners = owners;
+		owners[n] = e->pid;
+	}
+	return false;
 }
 
-bool records_owner_died(const struct file_id *id)
+bool records_owner_died(TALLOC_CTX *mem_ctx, const struct file_id *id,
+			struct server_id **owners)
 {
+	struct owners_state state = { .mem_ctx = mem_ctx };
 	struct share_mode_lock *lck =
 		fetch_share_mode_unlocked(talloc_tos(), *id);
-	bool died = false;
 
 	if (lck != NULL) {
-		(void)share_mode_forall_entries(lck, dead_fn, &died);
+		(void)share_mode_forall_entries(lck, owners_fn, &state);
 		TALLOC_FREE(lck);
 	}
-	return died;
+	*owners = state.owners;
+	return state.died;
 }

@@ -42,7 +42,11 @@ enum records_import_result {
 
 enum records_import_result records_import(const struct records_import *in);
 
-/* Whether an smbd child that has the file open is dead. Takes no lock. */
-bool records_owner_died(const struct file_id *id);
+/*
+ * Whether an smbd child that has the file open is dead. Takes no lock. If none
+ * is, owners are those that live, talloc'ed; NULL if there is none.
+ */
+bool records_owner_died(TALLOC_CTX *mem_ctx, const struct file_id *id,
+			struct server_id **owners);
 
 #endif

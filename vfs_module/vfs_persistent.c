@@ -26,6 +26,7 @@
 #include "contend.h"
 #include "descriptors.h"
 #include "disconnect.h"
+#include "fault.h"
 #include "guard.h"
 #include "handle.h"
 #include "import.h"
@@ -153,6 +154,22 @@ static void note_durable_request(struct vfs_handle_struct *vfs,
 	h->cookie.app_instance = *app;
 }
 
+/* Opens it once more, if that has cost the file nothing. */
+static bool opens_again(struct smb_request *req,
+			const struct server_id *owners,
+			uint32_t create_disposition,
+			struct files_struct **result)
+{
+	if (create_disposition == FILE_SUPERSEDE ||
+	    create_disposition == FILE_OVERWRITE ||
+	    create_disposition == FILE_OVERWRITE_IF ||
+	    !import_missed(*result, owners)) {
+		return false;
+	}
+	close_file_free(req, result, ERROR_CLOSE);
+	return true;
+}
+
 static NTSTATUS persistent_create_file(
 	struct vfs_handle_struct *vfs, struct smb_request *req,
 	struct files_struct *dirfsp, struct smb_filename *smb_fname,
@@ -174,7 +191,7 @@ static NTSTATUS persistent_create_file(
 		.share_access = share_access,
 		.create_disposition = create_disposition,
 	};
-	struct keep keep = { .away = NULL };
+	struct server_id *owners = NULL;
 	NTSTATUS status;
 
 	status = app_instance_arriving(vfs->conn, smb_fname, &app);
@@ -182,18 +199,29 @@ static NTSTATUS persistent_create_file(
 		return status;
 	}
 	contend_arriving(vfs->conn, smb_fname, lease, in_context_blobs);
-	/* the last that may wait: smbd forgets the dead when it meets them */
-	status = import_file(vfs->conn, smb_fname);
-	if (!NT_STATUS_IS_OK(status)) {
-		return status;
-	}
-	keep_begin(&req_keep, &keep, &oplock_request, &lease);
-	status = SMB_VFS_NEXT_CREATE_FILE(
-		vfs, req, dirfsp, smb_fname, access_mask, share_access,
-		create_disposition, create_options, file_attributes,
-		oplock_request, lease, allocation_size, private_flags, sd,
-		ea_list, result, pinfo, in_context_blobs, out_context_blobs);
-	keep_end(&keep, NT_STATUS_IS_OK(status) ? *result : NULL);
+	do {
+		struct keep keep = { .away = NULL };
+		const struct smb2_lease *asked_lease = lease;
+		uint32_t asked_oplock = oplock_request;
+
+		/* the last that may wait: smbd forgets the dead it meets */
+		status = import_file(vfs->conn, smb_fname, talloc_tos(),
+				     &owners);
+		if (!NT_STATUS_IS_OK(status)) {
+			break;
+		}
+		fault_point("create.before-open");
+		keep_begin(&req_keep, &keep, &asked_oplock, &asked_lease);
+		status = SMB_VFS_NEXT_CREATE_FILE(
+			vfs, req, dirfsp, smb_fname, access_mask, share_access,
+			create_disposition, create_options, file_attributes,
+			asked_oplock, asked_lease, allocation_size,
+			private_flags, sd, ea_list, result, pinfo,
+			in_context_blobs, out_context_blobs);
+		keep_end(&keep, NT_STATUS_IS_OK(status) ? *result : NULL);
+	} while (NT_STATUS_IS_OK(status) &&
+		 opens_again(req, owners, create_disposition, result));
+	TALLOC_FREE(owners);
 	if (!NT_STATUS_IS_OK(status)) {
 		contend_refused(vfs->conn, &smb_fname->st, status);
 		return status;

@@ -34,14 +34,10 @@ const JSON_OPTION = {
 type StoreOptions = GlobalOptions & { store: string; json: boolean };
 
 export function addStore(argv: Argv<GlobalOptions>): Argv<GlobalOptions> {
-  return argv.command(
-    'store',
-    "Look at persistd's table on disk, or make it smaller",
-    (command) => {
-      const withOptions = command.options({ store: STORE_OPTION, json: JSON_OPTION });
-      return addCompact(addVerify(addDump(withOptions))).demandCommand(1, 'Name a command.');
-    },
-  );
+  return argv.command('store', "Examine persistd's table on disk", (command) => {
+    const withOptions = command.options({ store: STORE_OPTION, json: JSON_OPTION });
+    return addCompact(addVerify(addDump(withOptions))).demandCommand(1, 'Name a command.');
+  });
 }
 
 function addDump(argv: Argv<StoreOptions>): Argv<StoreOptions> {

@@ -66,7 +66,7 @@ async function refuseProblems(directory: string): Promise<void> {
   if (first === undefined) return;
   const where = first.key === null ? '' : `record ${first.key}: `;
   throw new StoreError(
-    `the store in ${directory} has ${problems.length} that cannot be read (${where}${first.reason})`,
+    `the store in ${directory} has ${problems.length} problems, the first: ${where}${first.reason}`,
   );
 }
 

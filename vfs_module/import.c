@@ -92,11 +92,24 @@ static const char *failure_of(enum records_import_result result)
 	return "records";
 }
 
+/* Which handles are to be put right. */
+struct wanted {
+	struct connection_struct *conn;
+	const char *share; /* all of it; NULL: only those of the file */
+	uint64_t dev;
+	uint64_t ino;
+	bool missed;       /* import_missed() */
+};
+
 /* False: without the keeper nothing is known; the next one tries again. */
-static bool import_one(struct connection_struct *conn,
+static bool import_one(const struct wanted *w,
 		       const struct wire_import *handle)
 {
-	struct records_import in = { .conn = conn, .handle = handle };
+	struct records_import in = {
+		.conn = w->conn,
+		.handle = handle,
+		.entry_just_deleted = w->missed,
+	};
 	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
 	enum records_import_result result = RECORDS_IMPORT_FAILED;
 	const char *failure = NULL;
@@ -130,9 +143,8 @@ enum imported {
 	IMPORTED_NOTHING, /* persistd or the keeper is away */
 };
 
-static enum imported import_some(struct connection_struct *conn,
-				 const char *share, uint64_t dev, uint64_t ino,
-				 uint64_t deadline_ns, link_asker ask)
+static enum imported import_some(const struct wanted *w, uint64_t deadline_ns,
+				 link_asker ask)
 {
 	uint64_t seq = link_next_seq();
 	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
@@ -143,16 +155,16 @@ static enum imported import_some(struct connection_struct *conn,
 	size_t i = 0;
 
 	msgpack_sbuffer_init(&question);
-	GUID_to_ndr_buf(&conn->sconn->client->global->client_guid, &guid);
+	GUID_to_ndr_buf(&w->conn->sconn->client->global->client_guid, &guid);
 	wire_pack_import(&question, seq, link_self(), records_epoch(),
-			 guid.buf, share, dev, ino);
+			 guid.buf, w->share, w->dev, w->ino);
 	if (ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, &reply)) {
 		/* persistd knows of descriptors from the keeper only */
 		if (reply.imports->count > 0) {
 			(void)descriptors_ready_now();
 		}
 		for (i = 0; i < reply.imports->count; i++) {
-			done += import_one(conn, &reply.imports->handles[i]);
+			done += import_one(w, &reply.imports->handles[i]);
 		}
 		if (done == reply.imports->count) {
 			result = reply.imports->more ? IMPORTED_SOME :
@@ -165,16 +177,17 @@ static enum imported import_some(struct connection_struct *conn,
 	return result;
 }
 
-static bool import_all(struct connection_struct *conn, const char *share,
-		       uint64_t deadline_ns, link_asker ask)
+static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
+			  link_asker ask)
 {
+	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
 	enum imported result = IMPORTED_SOME;
 
 	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
-		result = import_some(conn, share, 0, 0, deadline_ns, ask);
+		result = import_some(w, deadline_ns, ask);
 	}
-	if (result == IMPORTED_ALL) {
-		records_set_complete(share);
+	if (result == IMPORTED_ALL && w->share != NULL) {
+		records_set_complete(w->share);
 	}
 	return result == IMPORTED_ALL;
 }
@@ -198,9 +211,9 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns,
 {
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
-	uint64_t now_ns = clock_monotonic_ns();
 	TALLOC_CTX *frame = talloc_stackframe();
 	char *share = lp_servicename(frame, lp_sub, SNUM(conn));
+	const struct wanted w = { .conn = conn, .share = share };
 	bool done = true;
 
 	/* without the keeper there is nothing to import, or not yet */
@@ -210,11 +223,10 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns,
 	}
 	if (descriptors_any_orphaned() || lacks_records(share) ||
 	    is_being_remade(conn)) {
-		done = import_all(conn, share, now_ns + patient_ns, ask);
+		done = import_wanted(&w, patient_ns, ask);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
-		(void)import_all(conn, share, now_ns + IMPORT_LOOK_NS,
-				 link_try);
+		(void)import_wanted(&w, IMPORT_LOOK_NS, link_try);
 	} else {
 		/* all that comes into smbd's databases now is known to it */
 		records_set_complete(share);
@@ -238,29 +250,6 @@ bool import_of_sibling(struct connection_struct *conn)
 {
 	return !link_is_lost() &&
 	       import_within(conn, IMPORT_ANSWER_NS, link_ask);
-}
-
-/* What is to be put right before a file is opened. */
-struct wanted {
-	struct connection_struct *conn;
-	const SMB_STRUCT_STAT *st;
-	const char *share; /* NULL: only the handles of the file */
-};
-
-static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
-			  link_asker ask)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
-	enum imported result = IMPORTED_SOME;
-
-	if (w->share != NULL) {
-		return import_all(w->conn, w->share, deadline_ns, ask);
-	}
-	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
-		result = import_some(w->conn, NULL, w->st->st_ex_dev,
-				     w->st->st_ex_ino, deadline_ns, ask);
-	}
-	return result == IMPORTED_ALL;
 }
 
 /*
@@ -290,7 +279,12 @@ NTSTATUS import_file(struct connection_struct *conn,
 	const struct loadparm_substitution *lp_sub =
 		loadparm_s3_global_substitution();
 	const SMB_STRUCT_STAT *st = &smb_fname->st;
-	struct wanted w = { .conn = conn, .st = st };
+	struct wanted w = {
+		.conn = conn,
+		.dev = st->st_ex_dev,
+		.ino = st->st_ex_ino,
+		.missed = *owners != NULL,
+	};
 	NTSTATUS status = NT_STATUS_OK;
 	TALLOC_CTX *frame = NULL;
 	struct file_id id = { 0 };
@@ -305,10 +299,13 @@ NTSTATUS import_file(struct connection_struct *conn,
 	frame = talloc_stackframe();
 	id = vfs_file_id_from_sbuf(conn, st);
 	w.share = lp_servicename(frame, lp_sub, SNUM(conn));
-	if (!lacks_records(w.share)) {
+	if (lacks_records(w.share)) {
+		w.missed = false;
+	} else {
 		w.share = NULL;
 	}
-	if ((records_owner_died(mem_ctx, &id, owners) || w.share != NULL) &&
+	if ((records_owner_died(mem_ctx, &id, owners) || w.missed ||
+	     w.share != NULL) &&
 	    !import_patiently(&w, &id) &&
 	    !unsafe_may_open(conn, smb_fname)) {
 		status = unsafe_refusal(conn);

@@ -31,7 +31,9 @@ NTSTATUS import_file(struct connection_struct *conn,
 
 /*
  * Behind the open: whether one of the owners that import_file() saw (talloc'ed
- * on mem_ctx) has died meanwhile and smbd has taken its promised open for gone.
+ * on mem_ctx; NULL before the first call) has died meanwhile, and smbd has
+ * taken its promised open for gone. The same is to be done once more then,
+ * without the open.
  */
 bool import_missed(const struct files_struct *fsp,
 		   const struct server_id *owners);

@@ -428,7 +428,9 @@ static enum records_import_result put_back(struct import *im)
 	}
 	if (!found) {
 		e = entry_from_record(im);
-		if (im->owner != RECORDS_OPEN_MISSING || in_conflict(im, &e)) {
+		if ((im->owner != RECORDS_OPEN_MISSING &&
+		     !im->in->entry_just_deleted) ||
+		    in_conflict(im, &e)) {
 			return RECORDS_IMPORT_SUPERSEDED;
 		}
 	}

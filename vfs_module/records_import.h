@@ -30,6 +30,7 @@ struct records_import {
 	const struct wire_import *handle;
 	struct stat st;              /* of the kept descriptor */
 	uint64_t surrogate;          /* 0: not protected */
+	bool entry_just_deleted;     /* by an open that came to nothing */
 	struct records_lock_sequence sequence;
 };
 

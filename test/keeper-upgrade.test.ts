@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** A keeper hands everything over to the program that now lies where it was started from. */
+
+import { spawn } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -14,13 +16,15 @@ import {
 } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Control } from './lib/keeper-control.js';
 import { type Client, FDKEEPER, fdtool, isRunning, Keeper, newCookie } from './lib/keeper-parts.js';
 import { HELD, indexed, list, makeFile, ORPHANED, PARKED } from './lib/keeper-suite.js';
 import { marks } from './lib/local-process.js';
+import { Mailbox } from './lib/mailbox.js';
 
 const UPGRADE = 36;
 const WATCH = 35;
@@ -380,6 +384,24 @@ upgradeTest('a stop while it is upgraded is not lost', async (keeper) => {
   while (!isForked()) await new Promise((resolve) => setTimeout(resolve, 5));
   process.kill(keeper.pid, 'SIGTERM');
   await keeper.log.take((line) => line.includes('Terminated from pid'));
+});
+
+test('systemd is told who its main process is, before the old one ends', async () => {
+  install(null);
+  const socket = join(programs, 'notify');
+  const listener = spawn(resolve('build/test-tools/notify_socket'), [socket]);
+  const told = new Mailbox<string>('word to systemd');
+  createInterface(listener.stdout).on('line', (line) => told.put(line));
+  await told.take((line) => line === 'listening');
+  const keeper = await Keeper.start([], ['env', `NOTIFY_SOCKET=${socket}`], program);
+  assert.is(await told.take(), 'READY=1');
+  const control = await keeper.control();
+  await upgrade(keeper, control);
+  assert.is(await told.take(), `MAINPID=${keeper.pid}`);
+  assert.is(await told.take(), 'READY=1');
+  await control.close();
+  await keeper.stop();
+  listener.stdin.end();
 });
 
 test('the programs are removed', () => rmSync(programs, { recursive: true }));

@@ -205,6 +205,8 @@ static int watch_signals(struct keeper *keeper)
 	/* A keeper outlives the terminal that it was started from. */
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* ignored, it would take from us what becomes of our children */
+	(void)signal(SIGCHLD, SIG_DFL);
 	(void)sigemptyset(&taken);
 	(void)sigaddset(&taken, SIGTERM);
 	(void)sigaddset(&taken, SIGINT);
@@ -321,7 +323,7 @@ int main(int argc, char **argv)
 	if (!(options.takes_over ? take_over : begin)(&keeper, &options)) {
 		return 1;
 	}
-	notify_serving();
+	notify_ready();
 	(void)puts("fdkeeper: ready");
 	(void)fflush(stdout);
 

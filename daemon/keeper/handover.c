@@ -52,10 +52,10 @@ static struct {
 
 void handover_init(char **argv)
 {
-	ssize_t size = readlink("/proc/self/exe", program, sizeof(program) - 1);
-
 	arguments = argv;
-	if (size == -1) {
+	/* not what it leads to now: an upgrade may be a symlink that changes */
+	if (argv[0][0] == '/' ||
+	    readlink("/proc/self/exe", program, sizeof(program) - 1) == -1) {
 		(void)snprintf(program, sizeof(program), "%s", argv[0]);
 	}
 }
@@ -205,6 +205,7 @@ static void fork_new(struct keeper *keeper, const struct state_writer *writer,
 	char why[TEXT_SIZE] = SILENT;
 	int ends[2] = { -1, -1 };
 	pid_t pid = -1;
+	int result = 0;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == -1) {
 		refuse(keeper, -errno, "%s", strerror(errno));
@@ -216,10 +217,11 @@ static void fork_new(struct keeper *keeper, const struct state_writer *writer,
 	if (pid == 0) {
 		become_new(&takeover, writer);
 	}
+	result = -errno;
 	(void)close(ends[1]);
 	fault_point("handover.after-fork");
 	if (pid == -1) {
-		refuse(keeper, -errno, "fork: %s", strerror(errno));
+		refuse(keeper, result, "fork: %s", strerror(-result));
 	} else if (await_ready(ends[0], pid, why)) {
 		notify_main_process(pid);
 		fault_point("handover.before-end");
@@ -266,7 +268,7 @@ static void end_source(struct source *source)
 	}
 }
 
-/* The last line that it said, without our name in front of it. */
+/* The last line of what it said, without our name in front of it. */
 static const char *last_words(char text[TEXT_SIZE])
 {
 	ssize_t size = read(check.words_fd, text, TEXT_SIZE - 1);

@@ -146,4 +146,20 @@ test('thousands are protected, and a lost keeper protects none', async () => {
   }
 });
 
+keeperTest('the surrogate host is killed: said, and the next one is protected', async (keeper) => {
+  const client = await keeper.client();
+  const file = makeFile(keeper);
+  const { cookie, surrogate } = await protectedBy(client, file.path);
+  process.kill(keeper.hostPid, 'SIGKILL');
+  const said = await keeper.log.take((line) => line.includes('host was killed'));
+  assert.match(said, 'of 1 resilient handles');
+  assert.not(exists(surrogate));
+  const next = await protectedBy(client, file.path);
+  assert.ok(exists(next.surrogate));
+  const again = await client.run('park', cookie, PROTECT);
+  assert.ok(exists(Number(again.surrogate)));
+  assert.equal(await client.run('dropsync', cookie), { status: 0 });
+  assert.not(exists(Number(again.surrogate)));
+});
+
 test.run();

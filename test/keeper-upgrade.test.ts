@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** A keeper hands everything over to the program that now lies where it was started from. */
+
+import { spawn } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -7,20 +9,24 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Control } from './lib/keeper-control.js';
 import { type Client, FDKEEPER, fdtool, isRunning, Keeper, newCookie } from './lib/keeper-parts.js';
 import { HELD, indexed, list, makeFile, ORPHANED, PARKED } from './lib/keeper-suite.js';
 import { marks } from './lib/local-process.js';
+import { Mailbox } from './lib/mailbox.js';
 
 const UPGRADE = 36;
 const WATCH = 35;
@@ -192,7 +198,7 @@ upgradeTest('thousands change hands in less than smbd waits for an answer', asyn
   const control = await keeper.control();
   const client = await keeper.client();
   const file = makeFile(keeper);
-  const count = Math.min(5000, (await control.info()).limit - 10);
+  const count = Math.min(2000, (await control.info()).limit - 10);
   for (let i = 0; i < count; i += 1) {
     await client.run('post', newCookie(), file.path, 'r', 1, 'r'.repeat(1000));
   }
@@ -353,12 +359,26 @@ for (const [how, { program: content, mode, says }] of Object.entries(broken)) {
   });
 }
 
+test('a symlink that leads to another program by now is followed', async () => {
+  const [old, next, link] = ['old', 'next', 'link'].map((name) => join(programs, name));
+  for (const file of [old, next]) copyFileSync(FDKEEPER, file ?? '');
+  symlinkSync(old ?? '', link ?? '');
+  const keeper = await Keeper.start([], [], link);
+  const control = await keeper.control();
+  rmSync(link ?? '');
+  symlinkSync(next ?? '', link ?? '');
+  await upgrade(keeper, control);
+  assert.is(readlinkSync(`/proc/${keeper.pid}/exe`), next);
+  await control.close();
+  await keeper.stop();
+});
+
 upgradeTest('one upgrade at a time', async (keeper) => {
   const control = await keeper.control();
   install(script('exec sleep 60'));
   const first = control.send(UPGRADE);
   const second = await answerTo(control, control.send(UPGRADE));
-  assert.ok(second.status < 0);
+  assert.equal([second.status < 0, second.why], [true, 'another upgrade is under way']);
   assert.ok((await answerTo(control, first)).status < 0);
   await control.close();
 });
@@ -380,6 +400,24 @@ upgradeTest('a stop while it is upgraded is not lost', async (keeper) => {
   while (!isForked()) await new Promise((resolve) => setTimeout(resolve, 5));
   process.kill(keeper.pid, 'SIGTERM');
   await keeper.log.take((line) => line.includes('Terminated from pid'));
+});
+
+test('systemd is told who its main process is, before the old one ends', async () => {
+  install(null);
+  const socket = join(programs, 'notify');
+  const listener = spawn(resolve('build/test-tools/notify_socket'), [socket]);
+  const told = new Mailbox<string>('word to systemd');
+  createInterface(listener.stdout).on('line', (line) => told.put(line));
+  await told.take((line) => line === 'listening');
+  const keeper = await Keeper.start([], ['env', `NOTIFY_SOCKET=${socket}`], program);
+  assert.is(await told.take(), 'READY=1');
+  const control = await keeper.control();
+  await upgrade(keeper, control);
+  assert.is(await told.take(), `MAINPID=${keeper.pid}`);
+  assert.is(await told.take(), 'READY=1');
+  await control.close();
+  await keeper.stop();
+  listener.stdin.end();
 });
 
 test('the programs are removed', () => rmSync(programs, { recursive: true }));

@@ -23,6 +23,7 @@
 #include "handover.h"
 #include "keeper_state.h"
 #include "log.h"
+#include "notify.h"
 #include "takeover.h"
 
 /* For the question whether it can take over; everybody is served meanwhile. */
@@ -31,7 +32,6 @@
 /* For taking over; nobody is served meanwhile. */
 #define TAKE_OVER_MS 2000
 
-#define MAX_ARGUMENTS 64
 #define TEXT_SIZE 512
 
 /* What is known of a program that says nothing. */
@@ -52,12 +52,28 @@ static struct {
 
 void handover_init(char **argv)
 {
-	ssize_t size = readlink("/proc/self/exe", program, sizeof(program) - 1);
-
 	arguments = argv;
-	if (size == -1) {
+	/* not what it leads to now: an upgrade may be a symlink that changes */
+	if (argv[0][0] == '/' ||
+	    readlink("/proc/self/exe", program, sizeof(program) - 1) == -1) {
 		(void)snprintf(program, sizeof(program), "%s", argv[0]);
 	}
+}
+
+/* To persistd: `why` no other keeper serves. */
+static void answer(struct keeper *keeper, uint32_t seq, int status,
+		   const char *why)
+{
+	struct {
+		struct keeper_upgrade upgrade;
+		char why[TEXT_SIZE];
+	} __attribute__((packed)) reply = {
+		.upgrade = { .status = status, .pid = (uint32_t)getpid() },
+	};
+
+	(void)snprintf(reply.why, sizeof(reply.why), "%s", why);
+	control_send(keeper, KEEPER_CONTROL_UPGRADE | KEEPER_REPLY, seq, NULL,
+		     &reply, sizeof(reply.upgrade) + strlen(reply.why));
 }
 
 static void refuse(struct keeper *keeper, int status, const char *format, ...)
@@ -66,24 +82,16 @@ static void refuse(struct keeper *keeper, int status, const char *format, ...)
 /* The end of an upgrade that is none: the old one goes on. */
 static void refuse(struct keeper *keeper, int status, const char *format, ...)
 {
-	struct {
-		struct keeper_upgrade upgrade;
-		char text[TEXT_SIZE];
-	} __attribute__((packed)) reply = {
-		.upgrade = { .status = status, .pid = (uint32_t)getpid() },
-	};
+	char why[TEXT_SIZE];
 	va_list list;
 
 	va_start(list, format);
-	(void)vsnprintf(reply.text, sizeof(reply.text), format, list);
+	(void)vsnprintf(why, sizeof(why), format, list);
 	va_end(list);
 	log_line("not upgraded to %s: %s; this one goes on, all %u "
-		 "descriptors are kept", program, reply.text,
-		 keeper->table.count);
+		 "descriptors are kept", program, why, keeper->table.count);
 	if (keeper->upgrade_asked) {
-		control_send(keeper, KEEPER_CONTROL_UPGRADE | KEEPER_REPLY,
-			     keeper->upgrade_seq, NULL, &reply,
-			     sizeof(reply.upgrade) + strlen(reply.text));
+		answer(keeper, keeper->upgrade_seq, status, why);
 	}
 	keeper->upgrade_asked = false;
 	running = false;
@@ -107,27 +115,35 @@ static int write_state(const struct state_writer *writer, int fd)
 	return lseek(fd, 0, SEEK_SET) == -1 ? -errno : 0;
 }
 
+static bool is_own_argument(const char *argument)
+{
+	static const char option[] = "--" HANDOVER_OPTION "=";
+
+	return strncmp(argument, option, strlen(option)) != 0;
+}
+
 /* In the child of the fork. */
 static void become_new(const struct takeover *takeover,
 		       const struct state_writer *writer)
 {
-	char *argv[MAX_ARGUMENTS + 2] = { NULL };
+	char **argv = NULL;
 	char option[64];
 	size_t offset = 0;
-	size_t i = 0;
+	size_t count = 0;
 	int fd = -1;
 
-	for (i = 0; i < MAX_ARGUMENTS && arguments[i] != NULL; i++) {
-		if (strncmp(arguments[i], "--" HANDOVER_OPTION "=",
-			    strlen("--" HANDOVER_OPTION "=")) == 0) {
-			break;
-		}
-		argv[i] = arguments[i];
+	while (arguments[count] != NULL && is_own_argument(arguments[count])) {
+		count++;
 	}
+	argv = calloc(count + 2, sizeof(*argv));
+	if (argv == NULL) {
+		_exit(127);
+	}
+	memcpy(argv, arguments, count * sizeof(*argv));
 	(void)snprintf(option, sizeof(option), "--" HANDOVER_OPTION "=%d,%d,%d",
 		       takeover->old_pid, takeover->state_fd,
 		       takeover->reply_fd);
-	argv[i] = option;
+	argv[count] = option;
 	for (offset = 0; offset < queue_size(&writer->descriptors);
 	     offset += sizeof(fd)) {
 		memcpy(&fd, writer->descriptors.bytes + offset, sizeof(fd));
@@ -189,6 +205,7 @@ static void fork_new(struct keeper *keeper, const struct state_writer *writer,
 	char why[TEXT_SIZE] = SILENT;
 	int ends[2] = { -1, -1 };
 	pid_t pid = -1;
+	int result = 0;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == -1) {
 		refuse(keeper, -errno, "%s", strerror(errno));
@@ -200,11 +217,13 @@ static void fork_new(struct keeper *keeper, const struct state_writer *writer,
 	if (pid == 0) {
 		become_new(&takeover, writer);
 	}
+	result = -errno;
 	(void)close(ends[1]);
 	fault_point("handover.after-fork");
 	if (pid == -1) {
-		refuse(keeper, -errno, "fork: %s", strerror(errno));
+		refuse(keeper, result, "fork: %s", strerror(-result));
 	} else if (await_ready(ends[0], pid, why)) {
+		notify_main_process(pid);
 		fault_point("handover.before-end");
 		_exit(0);
 	} else {
@@ -249,7 +268,7 @@ static void end_source(struct source *source)
 	}
 }
 
-/* The last line that it said, without our name in front of it. */
+/* The last line of what it said, without our name in front of it. */
 static const char *last_words(char text[TEXT_SIZE])
 {
 	ssize_t size = read(check.words_fd, text, TEXT_SIZE - 1);
@@ -268,6 +287,7 @@ static const char *last_words(char text[TEXT_SIZE])
 	       line + strlen(LOG_PREFIX) : line;
 }
 
+/* As wait(2) has it. */
 static int end_check(void)
 {
 	int status = 0;
@@ -275,8 +295,7 @@ static int end_check(void)
 	end_source(&check.ended);
 	end_source(&check.timer);
 	(void)close(check.words_fd);
-	(void)waitpid(check.pid, &status, 0);
-	return status;
+	return waitpid(check.pid, &status, 0) == check.pid ? status : -1;
 }
 
 static void check_ended(struct source *source, uint32_t events)
@@ -402,17 +421,12 @@ static int start_check(struct keeper *keeper)
 
 void handover_begin(struct keeper *keeper, bool asked, uint32_t seq)
 {
-	const struct keeper_upgrade busy = {
-		.status = -EALREADY,
-		.pid = (uint32_t)getpid(),
-	};
 	int result = 0;
 
 	if (running) {
 		if (asked) {
-			control_send(keeper,
-				     KEEPER_CONTROL_UPGRADE | KEEPER_REPLY,
-				     seq, NULL, &busy, sizeof(busy));
+			answer(keeper, seq, -EALREADY,
+			       "another upgrade is under way");
 		}
 		return;
 	}

@@ -5,9 +5,9 @@
  * this header is shared by the keeper and the Samba module and therefore
  * needs nothing but <stdint.h>.
  *
- * A keeper that starts makes a new keeper.index. Who has the file mapped maps
- * it anew each time that it connects to keeper.sock: the mapping of a keeper
- * that is gone never changes again.
+ * A keeper that starts makes a new keeper.index, unless it takes over from
+ * another. Who has the file mapped maps it anew each time that it connects to
+ * keeper.sock: the mapping of a keeper that was killed never changes again.
  */
 #ifndef KEEPER_PROTOCOL_H
 #define KEEPER_PROTOCOL_H

@@ -49,9 +49,9 @@ static const char usage[] =
 	"  --watch FACILITY     what tells of local access to files: fanotify,\n"
 	"                       inotify or none; by default the best there is\n"
 	"\n"
-	"SIGUSR2, or persistctl keeper upgrade, has it start the program that now\n"
-	"lies where it was started from, which takes over everything. That one is\n"
-	"asked with --can-take-over VERSION and started with --take-over=...\n";
+	"SIGUSR2, or persistctl keeper upgrade, has it start the program that\n"
+	"now lies where it was started from, which takes over everything. That\n"
+	"one is asked with --can-take-over VERSION, started with --take-over=...\n";
 
 struct options {
 	const char *run_dir;
@@ -185,8 +185,8 @@ static void signal_ready(struct source *source, uint32_t events)
 		return;
 	}
 	if (info.ssi_signo == SIGUSR2) {
-		log_line("%s from pid %u: is upgraded",
-			 strsignal(SIGUSR2), info.ssi_pid);
+		log_line("SIGUSR2 from pid %u: an upgrade is wanted",
+			 info.ssi_pid);
 		handover_begin(keeper, false, 0);
 	} else {
 		log_line("%s from pid %u: ends; %u descriptors are given up",
@@ -205,6 +205,8 @@ static int watch_signals(struct keeper *keeper)
 	/* A keeper outlives the terminal that it was started from. */
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* ignored, it would take from us what becomes of our children */
+	(void)signal(SIGCHLD, SIG_DFL);
 	(void)sigemptyset(&taken);
 	(void)sigaddset(&taken, SIGTERM);
 	(void)sigaddset(&taken, SIGINT);
@@ -321,7 +323,7 @@ int main(int argc, char **argv)
 	if (!(options.takes_over ? take_over : begin)(&keeper, &options)) {
 		return 1;
 	}
-	notify_serving();
+	notify_ready();
 	(void)puts("fdkeeper: ready");
 	(void)fflush(stdout);
 

@@ -12,12 +12,11 @@
 #include "log.h"
 #include "notify.h"
 
-void notify_serving(void)
+static void notify(const char *text)
 {
 	const char *name = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t length = name == NULL ? 0 : strlen(name);
-	char text[64];
 	int fd = -1;
 
 	if (length == 0) {
@@ -31,8 +30,6 @@ void notify_serving(void)
 	if (name[0] == '@') {
 		address.sun_path[0] = '\0'; /* in the abstract namespace */
 	}
-	(void)snprintf(text, sizeof(text), "READY=1\nMAINPID=%d\n",
-		       (int)getpid());
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd == -1 ||
 	    sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT,
@@ -45,4 +42,17 @@ void notify_serving(void)
 	if (fd != -1) {
 		(void)close(fd);
 	}
+}
+
+void notify_ready(void)
+{
+	notify("READY=1\n");
+}
+
+void notify_main_process(pid_t pid)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "MAINPID=%d\n", (int)pid);
+	notify(text);
 }

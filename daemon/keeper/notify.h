@@ -3,10 +3,18 @@
 #ifndef KEEPER_NOTIFY_H
 #define KEEPER_NOTIFY_H
 
+#include <sys/types.h>
+
+/* Without systemd these do nothing. */
+
+/* This process serves. */
+void notify_ready(void);
+
 /*
- * This process serves, and is the main one of its unit (Type=notify,
- * NotifyAccess=all). Nothing without systemd.
+ * The main process of the unit is this one from now on. To be said by the one
+ * that was it, before it ends: systemd would take its end for that of the
+ * service, and end all the others.
  */
-void notify_serving(void);
+void notify_main_process(pid_t pid);
 
 #endif

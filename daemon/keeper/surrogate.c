@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "keeper.h"
@@ -18,6 +19,9 @@
 static struct keeper *keeper;
 static struct source host = { .fd = -1 };
 
+/* 0: it is no child of ours but of an earlier keeper. */
+static pid_t host_pid;
+
 static void host_is_gone(void)
 {
 	struct link *link = NULL;
@@ -25,6 +29,10 @@ static void host_is_gone(void)
 
 	(void)close(host.fd);
 	host.fd = -1;
+	if (host_pid != 0) {
+		(void)waitpid(host_pid, NULL, 0);
+		host_pid = 0;
+	}
 	for (link = keeper->table.all.next; link != &keeper->table.all;
 	     link = link->next) {
 		struct kept *kept = link_owner(link, struct kept, in_table);
@@ -113,7 +121,7 @@ int surrogates_take_over(struct keeper *the_keeper, int host_fd)
  * The host keeps nothing open that is not its own: not for a moment longer
  * than the fork, so the keeper waits until it answers.
  */
-static void become_host(int socket_fd)
+static void __attribute__((noreturn)) become_host(int socket_fd)
 {
 	int null_fd = open("/dev/null", O_RDWR);
 	int fd = 0;
@@ -135,14 +143,16 @@ int surrogates_begin(struct keeper *the_keeper)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == -1) {
 		return -errno;
 	}
-	switch (fork()) {
-	case -1:
+	host_pid = fork();
+	if (host_pid == 0) {
+		become_host(ends[1]);
+	}
+	if (host_pid == -1) {
 		result = -errno;
+		host_pid = 0;
 		(void)close(ends[0]);
 		(void)close(ends[1]);
 		return result;
-	case 0:
-		become_host(ends[1]);
 	}
 	(void)close(ends[1]);
 	result = surrogates_take_over(the_keeper, ends[0]);

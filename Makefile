@@ -26,6 +26,7 @@ KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/keeper/%.o)
 TEST_MODULE_OBJECTS = $(patsubst vfs_module/%.c,build/test-build/vfs_module/%.o,$(MODULE_SOURCES) $(FAULT_SOURCE))
 TEST_KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/test-build/keeper/%.o) build/test-build/keeper/fault.o
 TEST_TOOLS = $(patsubst test/tools/%.c,build/test-tools/%,$(wildcard test/tools/*.c))
+PRELOADED = $(patsubst test/tools/preload/%.c,build/test-tools/%.so,$(wildcard test/tools/preload/*.c))
 TYPESCRIPT = $(shell find daemon test -name '*.ts' 2>/dev/null)
 
 .PHONY: all module keeper daemon test-tools test-build install uninstall clean distclean \
@@ -37,7 +38,7 @@ all: module keeper daemon build/dev-samba-modules.so
 module: build/persistent.so
 keeper: build/fdkeeper
 daemon: build/daemon.stamp
-test-tools: $(TEST_TOOLS) test-build
+test-tools: $(TEST_TOOLS) $(PRELOADED) test-build
 test-build: build/test-build/persistent.so build/test-build/fdkeeper build/test-build/fault-points
 
 # Samba's symbols stay unresolved: the smbd that loads the module has them. Only
@@ -97,6 +98,10 @@ build/dev-samba-modules.so: scripts/dev-samba-modules.c
 build/test-tools/%: test/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -D_GNU_SOURCE $(WARNINGS) $(DEPENDENCIES) $(LDFLAGS) -o $@ $<
+
+build/test-tools/%.so: test/tools/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC $(CFLAGS) $(WARNINGS) $(LDFLAGS) -o $@ $<
 
 # The module's messages without Samba, watched by the sanitizers.
 build/test-tools/golden_wire: test/tools/golden_wire.c vfs_module/wire.c vfs_module/wire_imports.c \

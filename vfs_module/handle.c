@@ -420,7 +420,6 @@ bool handle_secure(struct persistent_handle *h)
 	    fstat(fsp_get_pathref_fd(h->fsp), &st) == -1) {
 		return false;
 	}
-	h->process_only = false;
 	msgpack_sbuffer_init(&record);
 	if (pack_record(h, &record)) {
 		if (!h->deposited) {

@@ -25,6 +25,9 @@ const KNOWN_OPTIONS: readonly string[] = [
   'local access',
   'durable local access',
   'resilient local access',
+  'durability',
+  'durable durability',
+  'resilient durability',
 ];
 
 /** Modules whose files live elsewhere: the open has no kernel descriptor that could be kept. */
@@ -130,6 +133,14 @@ function options(conf: SmbConf, name: string, share: Settings): Finding[] {
           `share ${name}`,
           `"${key} = ${value}" is neither "yield" nor "keep" and has no effect`,
           'Write "yield": local access ends a handle that is away, or "keep".',
+        ),
+      );
+    } else if (option.endsWith('durability') && !/^(process|host)$/i.test(value)) {
+      findings.push(
+        warn(
+          `share ${name}`,
+          `"${key} = ${value}" is neither "process" nor "host" and has no effect`,
+          'Write "host" for handles that outlive a reset of the host, or "process".',
         ),
       );
     }

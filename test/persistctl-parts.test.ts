@@ -173,6 +173,7 @@ test('doctor looks at versions, the keeper and its descriptors', () => {
     refused: 3,
     protocolErrors: 1,
     localAccess: 'inotify',
+    remakes: true,
   } as const;
   const info = {
     version: '2.0.0',

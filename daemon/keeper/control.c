@@ -36,6 +36,7 @@ struct control {
 	size_t input_size;
 	struct queue unsent;
 	bool overflowed;
+	bool wants_mounts; /* it knows of remaking */
 };
 
 bool control_connected(const struct keeper *keeper)
@@ -135,6 +136,7 @@ static void serve_info(struct keeper *keeper,
 		.refused = keeper->refused,
 		.protocol_errors = keeper->protocol_errors,
 		.facility = watch_facility(),
+		.remakes = 1,
 	};
 
 	control_send(keeper, KEEPER_CONTROL_INFO | KEEPER_REPLY, header->seq,
@@ -187,6 +189,7 @@ static void serve_lock(struct keeper *keeper,
 /* smbd children wait for this no longer, and import what was made again. */
 static void serve_settled(struct keeper *keeper)
 {
+	keeper->control->wants_mounts = true;
 	index_set(&keeper->index, KEEPER_INDEX_SETTLED, 1);
 	peers_tell_orphaned(keeper);
 }
@@ -414,7 +417,11 @@ fail:
 
 static void mounts_changed(void *context)
 {
-	control_send(context, KEEPER_CONTROL_MOUNTED, 0, NULL, NULL, 0);
+	struct keeper *keeper = context;
+
+	if (keeper->control != NULL && keeper->control->wants_mounts) {
+		control_send(keeper, KEEPER_CONTROL_MOUNTED, 0, NULL, NULL, 0);
+	}
 }
 
 int control_listen(struct keeper *keeper)

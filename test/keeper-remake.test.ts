@@ -118,6 +118,19 @@ keeperTest('a file system that is not mounted is told apart', async (keeper) => 
   client.stop();
 });
 
+keeperTest('one that was deposited a moment ago is described, whoever naps', async (keeper) => {
+  const client = await persistd(keeper);
+  const smbd = await keeper.client();
+  const { path } = makeFile(keeper);
+  for (let round = 0; round < 200; round++) {
+    const id = newCookie();
+    await smbd.run('post', id, path, 'rw');
+    assert.ok((await client.describe(id)) !== null, `round ${round}`);
+  }
+  assert.is(await client.describe(newCookie()), null);
+  client.stop();
+});
+
 keeperTest('its locks are taken again, unless somebody else has them', async (keeper) => {
   const { path } = makeFile(keeper);
   const locks = [

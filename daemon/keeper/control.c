@@ -151,6 +151,11 @@ static void serve_describe(struct keeper *keeper,
 	int32_t status = -ENOENT;
 	size_t size = sizeof(status);
 
+	if (kept == NULL) {
+		/* persistd may have heard of it before we looked */
+		peers_drain();
+		kept = table_find(&keeper->table, header->cookie);
+	}
 	memcpy(payload, &status, size);
 	if (kept != NULL) {
 		size = remake_describe(kept, payload);

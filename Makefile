@@ -25,9 +25,8 @@ KEEPER_SOURCES = $(wildcard daemon/keeper/*.c)
 KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/keeper/%.o)
 TEST_MODULE_OBJECTS = $(patsubst vfs_module/%.c,build/test-build/vfs_module/%.o,$(MODULE_SOURCES) $(FAULT_SOURCE))
 TEST_KEEPER_OBJECTS = $(KEEPER_SOURCES:daemon/keeper/%.c=build/test-build/keeper/%.o) build/test-build/keeper/fault.o
-PRELOADED = test/tools/storefault.c
-TEST_TOOLS = $(PRELOADED:test/tools/%.c=build/test-tools/%.so) \
-	$(patsubst test/tools/%.c,build/test-tools/%,$(filter-out $(PRELOADED),$(wildcard test/tools/*.c)))
+TEST_TOOLS = $(patsubst test/tools/%.c,build/test-tools/%,$(wildcard test/tools/*.c))
+PRELOADED = $(patsubst test/tools/preload/%.c,build/test-tools/%.so,$(wildcard test/tools/preload/*.c))
 TYPESCRIPT = $(shell find daemon test -name '*.ts' 2>/dev/null)
 
 .PHONY: all module keeper daemon test-tools test-build install uninstall clean distclean \
@@ -39,7 +38,7 @@ all: module keeper daemon build/dev-samba-modules.so
 module: build/persistent.so
 keeper: build/fdkeeper
 daemon: build/daemon.stamp
-test-tools: $(TEST_TOOLS) test-build
+test-tools: $(TEST_TOOLS) $(PRELOADED) test-build
 test-build: build/test-build/persistent.so build/test-build/fdkeeper build/test-build/fault-points
 
 # Samba's symbols stay unresolved: the smbd that loads the module has them. Only
@@ -94,15 +93,15 @@ build/test-build/fault-points: $(MODULE_SOURCES) $(KEEPER_SOURCES)
 
 build/dev-samba-modules.so: scripts/dev-samba-modules.c
 	@mkdir -p $(@D)
-	$(CC) -shared -fPIC $(CFLAGS) $(WARNINGS) $(LDFLAGS) -o $@ $<
-
-build/test-tools/%.so: test/tools/%.c
-	@mkdir -p $(@D)
 	$(CC) -shared -fPIC $(CFLAGS) -D_GNU_SOURCE $(WARNINGS) $(LDFLAGS) -o $@ $<
 
 build/test-tools/%: test/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -D_GNU_SOURCE $(WARNINGS) $(DEPENDENCIES) $(LDFLAGS) -o $@ $<
+
+build/test-tools/%.so: test/tools/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC $(CFLAGS) -D_GNU_SOURCE $(WARNINGS) $(LDFLAGS) -o $@ $<
 
 # The module's messages without Samba, watched by the sanitizers.
 build/test-tools/golden_wire: test/tools/golden_wire.c vfs_module/wire.c vfs_module/wire_imports.c \

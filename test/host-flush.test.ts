@@ -5,7 +5,15 @@ import { suite } from 'uvu';
 import { DevSamba } from './lib/dev-samba.js';
 import { Faults } from './lib/fault-points.js';
 import { bootHost, killHost } from './lib/host-reset.js';
-import { hold, newName, optionsOf, resume, USUAL } from './lib/scenario.js';
+import {
+  drop,
+  hold,
+  isKeptDescription,
+  newName,
+  optionsOf,
+  resume,
+  USUAL,
+} from './lib/scenario.js';
 
 /** Of the module, and the same again for a slow machine. */
 const BOUND_MS = 400;
@@ -86,6 +94,26 @@ test('without a flush in time no handle becomes resilient', async () => {
   await open.close().ok();
   await samba.nothingLeft();
 });
+
+for (const point of ['keeper.before-remake', 'keeper.after-remake']) {
+  test(`a keeper that dies at ${point} costs nothing, the next one goes on`, async () => {
+    const held = [await hold(samba, 'host'), await hold(samba, 'host'), await hold(samba, 'host')];
+    for (const each of held) await drop(samba, each);
+    await samba.verb('kill', 'keeper');
+    const dying = faults.hold(point);
+    await samba.verb('restart', 'keeper');
+    await dying.arrived;
+    await samba.verb('kill', 'keeper');
+    await dying.release();
+    await samba.verb('restart', 'keeper');
+    for (const each of held) {
+      const { open } = await resume(samba, each);
+      assert.ok(isKeptDescription(samba, each.path));
+      await open.close().ok();
+    }
+    await samba.nothingLeft();
+  });
+}
 
 test('a share of durability process does not wait', async () => {
   const client = await samba.connect('durable');

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** `durability = host`: the keeper is killed, the host is reset, and clients get their handles back. */
 import { strict as assert } from 'node:assert';
-import { existsSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS, tryLock } from './lib/dev-samba.js';
 import { bootHost, killHost } from './lib/host-reset.js';
@@ -263,6 +270,23 @@ test('a sibling with a connection of before is refused as soon as there is anoth
   const again = await resume(samba, held);
   await again.open.close().ok();
   await (await sibling.open(held.name).ok()).close().ok();
+  await samba.nothingLeft();
+});
+
+test('a local write while there is no keeper is seen, as at any other time', async () => {
+  const held = await hold(samba, 'host');
+  const kept = await resilient('host');
+  for (const each of [held, kept]) await drop(samba, each);
+  await samba.verb('kill', 'keeper');
+  for (const { path } of [held, kept]) appendFileSync(path, 'changed');
+  await samba.verb('restart', 'keeper');
+  const { reason } = await samba.until('its end', () => {
+    const handle = samba.handle(held.name);
+    return handle.state === 'superseded' && handle;
+  });
+  assert.equal(reason, 'modified');
+  const again = await resume(samba, kept);
+  await again.open.close().ok();
   await samba.nothingLeft();
 });
 

@@ -121,6 +121,8 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
       '\tpersistent:durable timout = 60',
       '\tpersistent:durable timeout max = soon',
       '\tpersistent:resilient local access = maybe',
+      '\tpersistent:durability = always',
+      '\tpersistent:resilient durability = Host',
       '\tpersistent:local access = Keep',
       '\tpersistent:unsafe = maybe',
       '\tpersistent:socket directory = /third',
@@ -132,6 +134,7 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
   assert.match(text, /durable timeout max = soon" is not a number/);
   assert.match(text, /resilient local access = maybe" is neither/);
   assert.match(text, /unsafe = maybe" is neither/);
+  assert.match(text, /persistent:durability = always" is neither "process" nor "host"/);
   assert.not.match(text, /Keep/);
   assert.match(text, /persistd of \/elsewhere/);
   assert.match(text, /no effect in a share/);
@@ -172,6 +175,7 @@ test('doctor looks at versions, the keeper and its descriptors', () => {
     refused: 3,
     protocolErrors: 1,
     localAccess: 'inotify',
+    remakes: true,
   } as const;
   const info = {
     version: '2.0.0',

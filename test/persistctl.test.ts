@@ -46,7 +46,7 @@ const HANDLE_KEYS = [
   ...['lease_key', 'oplock', 'lease_state', 'fileid', 'server_id', 'access_mask', 'sharemode'],
   ...['opened_at', 'disconnected_at', 'expires_at', 'expires_in_ms', 'timeout_ms', 'locks'],
   ...['retained', 'orphan', 'unlinked', 'reason', 'resumes'],
-  ...['level_lost', 'refused_others', 'last_refused'],
+  ...['level_lost', 'refused_others', 'last_refused', 'durability', 'remade'],
 ].sort();
 
 type Result = { exitCode: number | null; stdout: string; stderr: string };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   mkdirSync,
@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { open } from 'lmdb';
 import { test } from 'uvu';
@@ -23,6 +23,7 @@ import { LmdbStore } from '../daemon/src/store/lmdb-store.js';
 import { encodeHandle } from '../daemon/src/store/record.js';
 import { StoreError } from '../daemon/src/store/store.js';
 import { cookie, record, server, stat } from './fixtures/handle.js';
+import { FLUSHES_ALONE, FLUSHES_TOGETHER } from './fixtures/store-flusher.js';
 
 const BOOT = '11'.repeat(16);
 const NEXT_BOOT = '22'.repeat(16);
@@ -182,6 +183,23 @@ storeTest('what was committed survives SIGKILL of the writer', async (directory)
       assert.ok(ids.has(cookie(number)), `handle ${number} of ${committed} is lost`);
     }
   }
+});
+
+storeTest('what is said to be flushed was, and one flush serves many', async (directory) => {
+  const log = join(directory, 'sync.log');
+  writeFileSync(log, '');
+  const { status } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', 'test/fixtures/store-flusher.ts', join(directory, 'store'), BOOT, log],
+    { env: { ...process.env, LD_PRELOAD: resolve('build/test-tools/sync_log.so'), SYNC_LOG: log } },
+  );
+  assert.is(status, 0);
+  const [, alone = '', together = ''] = readFileSync(log, 'utf8').split(/begin .*\n/);
+  const rounds = alone.split(/written\n/).slice(1);
+  assert.is(rounds.length, FLUSHES_ALONE);
+  for (const round of rounds) assert.match(round, /^(fdatasync\n)+flushed\n/);
+  const syncs = together.split('flushed')[0]?.match(/fdatasync/g)?.length ?? 0;
+  assert.ok(syncs > 0 && syncs <= 3, `${syncs} flushes for ${FLUSHES_TOGETHER} writers`);
 });
 
 storeTest('a store of a newer schema is refused and left as it is', async (directory) => {

@@ -14,6 +14,9 @@
  */
 #define DURABILITY_WAIT_MS 200
 
+/* Of a LOCK or UNLOCK: smbd has its own records of the file locked meanwhile. */
+#define DURABILITY_LOCK_WAIT_MS 100
+
 /*
  * Whether handles of this kind outlive the host: the share's
  * `persistent:KIND durability`, else its `persistent:durability`; `process` if

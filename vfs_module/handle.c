@@ -341,10 +341,9 @@ static bool restore_create_guid(struct persistent_handle *h)
 }
 
 /* One of which not all is on disk in time outlives processes only. */
-static void settle_durability(struct persistent_handle *h)
+static void settle_durability(struct persistent_handle *h, int wait_ms)
 {
-	if (!h->survives_host || !h->deposited ||
-	    durability_settle(DURABILITY_WAIT_MS)) {
+	if (!h->survives_host || !h->deposited || durability_settle(wait_ms)) {
 		return;
 	}
 	DBG_WARNING("%s would not outlive the host: persistd has not all of "
@@ -392,7 +391,7 @@ void handle_announce(struct persistent_handle *h)
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
 	h->out_context_blobs = NULL;
-	settle_durability(h);
+	settle_durability(h, DURABILITY_WAIT_MS);
 	hurry_app_instance(h);
 }
 
@@ -415,7 +414,6 @@ bool handle_secure(struct persistent_handle *h)
 	    fstat(fsp_get_pathref_fd(h->fsp), &st) == -1) {
 		return false;
 	}
-	h->process_only = false;
 	msgpack_sbuffer_init(&record);
 	if (pack_record(h, &record)) {
 		if (!h->deposited) {
@@ -470,7 +468,7 @@ void handle_locked(struct persistent_handle *h, const struct lock_struct *l,
 				l->lock_type == WRITE_LOCK, note->data,
 				h->survives_host ? note->length : 0);
 		link_queue(h->cookie.cookie, &event);
-		settle_durability(h);
+		settle_durability(h, DURABILITY_LOCK_WAIT_MS);
 	}
 	fault_point("lock.after-event");
 }
@@ -487,7 +485,7 @@ void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l,
 				  note->data,
 				  h->survives_host ? note->length : 0);
 		link_queue(h->cookie.cookie, &event);
-		settle_durability(h);
+		settle_durability(h, DURABILITY_LOCK_WAIT_MS);
 	}
 	fault_point("unlock.after-event");
 }

@@ -195,7 +195,7 @@ static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
 /* Whether handles of the share may be about to be made again. */
 static bool is_being_remade(const struct connection_struct *conn)
 {
-	return durability_may_be_host(conn) && !descriptors_are_all();
+	return !descriptors_are_all() && durability_may_be_host(conn);
 }
 
 /* Whether handles of a share are away that smbd may know nothing of. */

@@ -37,6 +37,7 @@ struct control {
 	size_t input_size;
 	struct queue unsent;
 	bool overflowed;
+	bool wants_mounts; /* it knows of remaking */
 };
 
 bool control_connected(const struct keeper *keeper)
@@ -137,6 +138,7 @@ static void serve_info(struct keeper *keeper,
 		.refused = keeper->refused,
 		.protocol_errors = keeper->protocol_errors,
 		.facility = watch_facility(),
+		.remakes = 1,
 	};
 
 	control_send(keeper, KEEPER_CONTROL_INFO | KEEPER_REPLY, header->seq,
@@ -151,6 +153,11 @@ static void serve_describe(struct keeper *keeper,
 	int32_t status = -ENOENT;
 	size_t size = sizeof(status);
 
+	if (kept == NULL) {
+		/* persistd may have heard of it before we looked */
+		peers_drain();
+		kept = table_find(&keeper->table, header->cookie);
+	}
 	memcpy(payload, &status, size);
 	if (kept != NULL) {
 		size = remake_describe(kept, payload);
@@ -189,6 +196,7 @@ static void serve_lock(struct keeper *keeper,
 /* smbd children wait for this no longer, and import what was made again. */
 static void serve_settled(struct keeper *keeper)
 {
+	keeper->control->wants_mounts = true;
 	index_set(&keeper->index, KEEPER_INDEX_SETTLED, 1);
 	peers_tell_orphaned(keeper);
 }
@@ -492,7 +500,11 @@ int control_listener_fd(void)
 
 static void mounts_changed(void *context)
 {
-	control_send(context, KEEPER_CONTROL_MOUNTED, 0, NULL, NULL, 0);
+	struct keeper *keeper = context;
+
+	if (keeper->control != NULL && keeper->control->wants_mounts) {
+		control_send(keeper, KEEPER_CONTROL_MOUNTED, 0, NULL, NULL, 0);
+	}
 }
 
 static int watch_mounts(struct keeper *keeper)

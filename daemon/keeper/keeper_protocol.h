@@ -138,6 +138,7 @@ struct keeper_info {
 	uint64_t refused;
 	uint64_t protocol_errors;
 	uint32_t facility;
+	uint32_t remakes; /* 1: it knows DESCRIBE, REMAKE, LOCK and SETTLED */
 } __attribute__((packed));
 
 /* The payload of the reply to WATCH; the status alone unless it is 0. */
@@ -232,7 +233,7 @@ struct keeper_lock {
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct keeper_header) == 32, "header is 32 bytes");
-_Static_assert(sizeof(struct keeper_info) == 32, "info is 32 bytes");
+_Static_assert(sizeof(struct keeper_info) == 36, "info is 36 bytes");
 _Static_assert(sizeof(struct keeper_watch) == 20, "watch is 20 bytes");
 _Static_assert(sizeof(struct keeper_touched) == 24, "touched is 24 bytes");
 _Static_assert(sizeof(struct keeper_entry) == 84, "entry is 84 bytes");

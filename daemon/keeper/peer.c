@@ -289,6 +289,19 @@ void peer_drain(struct peer *peer)
 	}
 }
 
+void peers_drain(void)
+{
+	struct link *link = peers.next;
+
+	while (link != &peers) {
+		struct peer *peer = link_owner(link, struct peer, in_peers);
+
+		link = link->next;
+		link_remove(&peer->in_nap);
+		peer_drain(peer);
+	}
+}
+
 static void peer_ready(struct source *source, uint32_t events)
 {
 	struct peer *peer = source->context;

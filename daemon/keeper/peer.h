@@ -75,6 +75,9 @@ void peers_tell_orphaned(const struct keeper *keeper);
  */
 void peer_drain(struct peer *peer);
 
+/* Take all that has come from any of them, of those that nap, too. */
+void peers_drain(void);
+
 /*
  * The reply to `packet`, with nothing in it but what every reply has. Valid
  * until the next call.

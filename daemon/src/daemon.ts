@@ -74,7 +74,7 @@ export class Daemon {
       watch: (id) => this.#keeper.watch(id),
       describe: (id) => this.#keeper.describe(id),
       remake: (handle) => this.#keeper.remake(handle),
-      settled: () => this.#keeper.settled(),
+      settled: () => void this.#keeper.settled(),
       publish: (event) => this.#watch.publish(event),
     });
     this.#durability = new HostDurability(this.#core, this.#store, log);

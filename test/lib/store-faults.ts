@@ -18,7 +18,7 @@ export interface StoreFault {
   end(persistd: Persistd): void;
 }
 
-/** By test/tools/storefault.c. */
+/** By test/tools/preload/storefault.c. */
 function failing(
   name: string,
   how: string,

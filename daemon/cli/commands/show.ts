@@ -69,7 +69,8 @@ function describe(handle: HandleView, nowMs: number): string {
     ['App instance', appInstanceText(handle)],
     ['Inode', `${fileid.inode} on device ${fileid.devid}`],
     ['smbd', `pid ${server.pid}, unique id ${server.unique_id}`],
-    ['Descriptor', handle.retained ? 'kept by the keeper' : 'not kept'],
+    ['Descriptor', descriptorText(handle)],
+    ['Outlives', handle.durability === 'host' ? 'a reset of the host' : 'processes only'],
   ];
   return lines
     .filter((line): line is [string, string] => line[1] !== null)
@@ -86,6 +87,11 @@ function kindText({ kind, durableVersion }: HandleView): string {
 function appInstanceText(handle: HandleView): string | null {
   const { app_instance_id: id, app_instance_version: version } = handle;
   return version === null ? id : `${id}, version ${version}`;
+}
+
+function descriptorText({ retained, remade }: HandleView): string {
+  if (!retained) return 'not kept';
+  return remade ? 'kept by the keeper, made again after it was lost' : 'kept by the keeper';
 }
 
 function stateText(handle: HandleView): string {

@@ -26,6 +26,9 @@ const KNOWN_OPTIONS: readonly string[] = [
   'durable local access',
   'resilient local access',
   'unsafe',
+  'durability',
+  'durable durability',
+  'resilient durability',
 ];
 
 /** Modules whose files live elsewhere: the open has no kernel descriptor that could be kept. */
@@ -139,6 +142,14 @@ function options(conf: SmbConf, name: string, share: Settings): Finding[] {
           `share ${name}`,
           `"${key} = ${value}" is neither "allow" nor "refuse", "allow" is taken`,
           'Write "refuse": nobody opens a file that may be promised while persistd is away.',
+        ),
+      );
+    } else if (option.endsWith('durability') && !/^(process|host)$/i.test(value)) {
+      findings.push(
+        warn(
+          `share ${name}`,
+          `"${key} = ${value}" is neither "process" nor "host" and has no effect`,
+          'Write "host" for handles that outlive a reset of the host, or "process".',
         ),
       );
     }

@@ -2,7 +2,7 @@
 // Handles that outlive the host: what it takes to make them again, and the
 // making when a keeper has none of their descriptors.
 
-import type { FileStat } from '../wire/records.js';
+import type { FileStat, HandleRecord } from '../wire/records.js';
 import type { Context } from './context.js';
 import { deadlineAfter, disconnectOf, type Handle, type Reopening } from './handle.js';
 
@@ -29,9 +29,16 @@ export class Remaking {
     this.#context = context;
   }
 
-  /** smbd holds the handle, and this is what its share wants it to outlive. */
-  want(handle: Handle): void {
-    if (handle.record.durability !== 'host') {
+  /**
+   * smbd holds the handle, and this is what its share wants it to outlive. `before` is its
+   * record until now: smbd may not have been able to tell of locks of one that had to do
+   * with less, so that one stays as it is.
+   */
+  want(handle: Handle, before: HandleRecord | null): void {
+    const { kind, durability } = handle.record;
+    if (durability === 'host' && before?.kind === kind && before.durability === 'process') {
+      handle.record = { ...handle.record, durability: 'process' };
+    } else if (durability !== 'host') {
       handle.reopening = null;
       handle.note = null;
     } else if (handle.reopening === null) {

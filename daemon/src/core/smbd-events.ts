@@ -102,17 +102,20 @@ export class SmbdEvents {
       if (this.#addConnected(record, 'grant') !== null) this.#context.counters.grants++;
       return;
     }
-    const { kind } = known.record;
+    const before = known.record;
     if (!this.#context.change(known, { step: 'grant', server })) return;
     this.#context.table.replaceRecord(known, record);
     known.importedIn = record.recordsEpoch;
-    this.#remaking.want(known);
+    this.#remaking.want(known, before);
     if (!this.#keeper.isParked(known.id)) known.levelLost = false;
-    if (kind !== record.kind) this.#context.publish('grant', known, `${kind} to ${record.kind}`);
+    if (before.kind !== record.kind) {
+      this.#context.publish('grant', known, `${before.kind} to ${record.kind}`);
+    }
   }
 
   #resumed(server: ServerId, record: HandleRecord): void {
     const known = this.#context.table.live(record.cookie);
+    const before = known?.record ?? null;
     const handle = known ?? this.#addConnected(record, 'resumed');
     if (handle === null) return;
     if (known !== undefined) {
@@ -121,7 +124,7 @@ export class SmbdEvents {
     }
     handle.levelLost = false;
     handle.importedIn = record.recordsEpoch;
-    this.#remaking.want(handle);
+    this.#remaking.want(handle, before);
     handle.resumes++;
     this.#context.counters.resumes++;
     this.#context.publish('resume', handle);
@@ -137,7 +140,7 @@ export class SmbdEvents {
     const retained = this.#keeper.has(record.cookie);
     const handle = this.#context.add(record, { name: 'connected' }, retained);
     if (step === 'grant') {
-      this.#remaking.want(handle);
+      this.#remaking.want(handle, null);
       this.#context.publish('grant', handle);
     }
     return handle;

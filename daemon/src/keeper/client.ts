@@ -31,6 +31,7 @@ import { decodeDescription, decodeRemade, encodeLocks, encodeRemake } from './re
 const RECONNECT_MS = 100;
 const NO_PAYLOAD: Buffer = Buffer.alloc(0);
 const EMSGSIZE = -90;
+const ENOSYS = -38;
 
 export interface KeeperListener {
   listStarted(): void;
@@ -100,6 +101,7 @@ export class KeeperClient {
 
   /** What it takes to open the file again; null: that cannot be. */
   async describe(id: string): Promise<Reopening | null> {
+    if (!(await this.#remakes())) return null;
     const reply = await this.#request(PacketType.DESCRIBE, id);
     return reply === null ? null : decodeDescription(reply);
   }
@@ -107,6 +109,7 @@ export class KeeperClient {
   /** null: no keeper is connected. */
   async remake(handle: Handle): Promise<Remade | null> {
     const request = encodeRemake(handle);
+    if (!(await this.#remakes())) return this.#connected ? { made: false, status: ENOSYS } : null;
     if (request === null) return { made: false, status: EMSGSIZE };
     const reply = await this.#request(PacketType.REMAKE, handle.id, request);
     const remade = reply === null ? null : decodeRemade(reply);
@@ -121,8 +124,14 @@ export class KeeperClient {
   }
 
   /** It has all that can be made again. */
-  settled(): void {
-    if (this.#connected) this.#send(PacketType.SETTLED, NO_COOKIE, NO_PAYLOAD);
+  async settled(): Promise<void> {
+    const remakes = await this.#remakes();
+    if (remakes && this.#connected) this.#send(PacketType.SETTLED, NO_COOKIE, NO_PAYLOAD);
+  }
+
+  /** A keeper of an older version cannot, and does not know what asks for it. */
+  async #remakes(): Promise<boolean> {
+    return (await this.#info)?.remakes ?? false;
   }
 
   async info(): Promise<InfoView['keeper']> {

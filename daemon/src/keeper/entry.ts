@@ -65,6 +65,7 @@ export function decodeInfo({ payload }: Packet): NonNullable<InfoView['keeper']>
     refused: Number(payload.readBigUInt64LE(12)),
     protocolErrors: Number(payload.readBigUInt64LE(20)),
     localAccess: FACILITIES[payload.length < 32 ? 0 : payload.readUInt32LE(28)] ?? 'none',
+    remakes: payload.length >= 36 && payload.readUInt32LE(32) === 1,
   };
 }
 

@@ -110,6 +110,8 @@ export interface InfoView {
     protocolErrors: number;
     /** What tells it of local access to files. */
     localAccess: 'none' | 'fanotify' | 'inotify';
+    /** It can open files again whose descriptors were lost. */
+    remakes: boolean;
   } | null;
   /** smbd children that said hello and are alive. */
   smbds: number;

@@ -27,19 +27,14 @@ import { SteadyStore, type StoreListener } from './store/steady-store.js';
 import type { ImportBody, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 10_000;
-/** Less than what the module waits for an answer. */
-const ORPHANS_WAIT_NS = 100n * NS_PER_MS;
+/** Less than the 100 ms of the module's shortest wait for an answer. */
+const ORPHANS_WAIT_NS = 80n * NS_PER_MS;
 const KEEPER_WAIT_MS = 10;
 
 export interface DaemonOptions {
   readonly runDirectory: string;
   readonly storeDirectory: string;
   readonly log: Logger;
-}
-
-/** Whether the death of its smbd child is still to be reported. */
-function isMissing({ state, retained, record }: Handle): boolean {
-  return state.name === 'connected' && retained && !isAlive(record.serverId.pid);
 }
 
 export class Daemon {
@@ -202,10 +197,21 @@ export class Daemon {
       await this.#keeper.info();
       const concerned = this.#concerned(body);
       isRemaking = concerned.some((handle) => this.#isBeingRemade(handle));
-      if (this.#core.keeperListed && !isRemaking && !concerned.some(isMissing)) return true;
+      if (
+        this.#core.keeperListed &&
+        !isRemaking &&
+        !concerned.some((handle) => this.#isMissing(handle))
+      )
+        return true;
       await sleep(KEEPER_WAIT_MS);
     } while (now().monotonicNs < end);
     return !isRemaking;
+  }
+
+  /** Whether the death of its smbd child is still to be reported. */
+  #isMissing({ id, state, retained, record }: Handle): boolean {
+    const isHeld = state.name === 'connected' && retained && !this.#core.isParked(id);
+    return isHeld && !isAlive(record.serverId.pid);
   }
 
   #concerned({ share, dev, ino }: ImportBody): Handle[] {

@@ -185,6 +185,11 @@ export class Core {
     return this.#run(now, () => this.#local.touched(touch));
   }
 
+  /** The keeper has the descriptor for the handle's next smbd child. */
+  isParked(id: string): boolean {
+    return this.#keeper.isParked(id);
+  }
+
   /** It has said what it has, and tells of each change. */
   get keeperListed(): boolean {
     return this.#keeper.listed;

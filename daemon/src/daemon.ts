@@ -26,7 +26,7 @@ import { LmdbStore } from './store/lmdb-store.js';
 import { SteadyStore, type StoreListener } from './store/steady-store.js';
 import type { ImportBody, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 
-const SERVER_CHECK_MS = 10_000;
+const SERVER_CHECK_MS = 2_000;
 /** Less than the 100 ms of the module's shortest wait for an answer. */
 const ORPHANS_WAIT_NS = 80n * NS_PER_MS;
 const KEEPER_WAIT_MS = 10;

@@ -171,15 +171,22 @@ static char *describe_mount(int fd, dev_t dev, const struct mount_line *mount)
 	return strdup(identity);
 }
 
-/* NULL when out of memory. */
-static char *look_up(int fd, dev_t dev, uint64_t mount_id)
+/* One that mountinfo leaves out: in a chroot(2), the mount it lies on. */
+static struct mount_line unseen_mount(void)
 {
-	char nothing[] = "-";
-	const struct mount_line unseen = {
+	static char nothing[] = "-";
+
+	return (struct mount_line) {
 		.mount_point = nothing,
 		.type = nothing,
 		.source = nothing,
 	};
+}
+
+/* NULL when out of memory. */
+static char *look_up(int fd, dev_t dev, uint64_t mount_id)
+{
+	const struct mount_line unseen = unseen_mount();
 	struct mount_line mount = { .mount_point = NULL };
 	struct mounts mounts = { .file = NULL };
 	char *identity = NULL;
@@ -195,7 +202,6 @@ static char *look_up(int fd, dev_t dev, uint64_t mount_id)
 	}
 	mounts_close(&mounts);
 	if (identity == NULL) {
-		/* in a chroot(2), mountinfo leaves out the mount it lies on */
 		identity = describe_mount(fd, dev, &unseen);
 	}
 	return identity;
@@ -328,6 +334,23 @@ static int try_mounts(const char *identity, bool former, identity_try_fn try,
 	return result;
 }
 
+/* In a chroot(2), the mount on which its root lies. */
+static int try_unseen(const char *identity, identity_try_fn try, void *context)
+{
+	char root[] = "/";
+	struct mount_line mount = unseen_mount();
+	int result = -ENODEV;
+	int fd = -1;
+
+	mount.mount_point = root;
+	fd = open_mount(identity, &mount);
+	if (fd != -1) {
+		result = try(fd, context);
+		(void)close(fd);
+	}
+	return result;
+}
+
 int identity_try(const char *identity, identity_try_fn try, void *context)
 {
 	int there = try_mounts(identity, true, try, context);
@@ -337,5 +360,8 @@ int identity_try(const char *identity, identity_try_fn try, void *context)
 		return there;
 	}
 	elsewhere = try_mounts(identity, false, try, context);
+	if (elsewhere == -ENODEV) {
+		elsewhere = try_unseen(identity, try, context);
+	}
 	return elsewhere == -ENODEV ? there : elsewhere;
 }

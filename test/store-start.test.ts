@@ -13,7 +13,14 @@ import { pack } from '../daemon/src/shared/message.js';
 import type { SmbdEvent } from '../daemon/src/wire/smbd.js';
 import { cookie, record, server } from './fixtures/handle.js';
 import { Persistd, Requester, Smbd } from './fixtures/persistd.js';
-import { fill, onTmpfs, STORE_FAULTS, type StoreFault, storeOf } from './lib/store-faults.js';
+import {
+  fill,
+  onTmpfs,
+  STORE_FAULTS,
+  type StoreFault,
+  storeOf,
+  unshareMounts,
+} from './lib/store-faults.js';
 
 const CTL = resolve('build/daemon/cli/main.js');
 const HANDLES = 500;
@@ -147,7 +154,7 @@ persistdTest('a store that is read-only is refused, and nothing is changed', asy
   const file = await makeStore(persistd);
   const before = readFileSync(file);
   const script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"';
-  const wrapper = ['unshare', '--mount', 'sh', '-c', script, persistd.storeDir];
+  const wrapper = [...unshareMounts(), 'sh', '-c', script, persistd.storeDir];
   const { status, said } = await persistd.refuse({ wrapper });
   assert.is(status, 1);
   assert.match(said, /cannot be locked: .*EROFS.*read-write again/);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** What can befall the disk on which persistd's store lies. */
+import { spawnSync } from 'node:child_process';
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -40,10 +41,16 @@ function failing(
   };
 }
 
+/** Mounts of its own. In a chroot, whose root is no mount, they cannot be made private. */
+export function unshareMounts(): string[] {
+  const isMountPoint = spawnSync('mountpoint', ['-q', '/']).status === 0;
+  return ['unshare', '--mount', ...(isMountPoint ? [] : ['--propagation', 'unchanged'])];
+}
+
 /** A store on a tmpfs of its own, in a mount namespace that ends with its persistd. */
 export function onTmpfs({ storeDir }: Persistd, options: string): Surroundings {
   const script = `mkdir -p "$0" && mount -t tmpfs -o ${options} tmpfs "$0" && exec "$@"`;
-  return { wrapper: ['unshare', '--mount', 'sh', '-c', script, storeDir] };
+  return { wrapper: [...unshareMounts(), 'sh', '-c', script, storeDir] };
 }
 
 /** The store as the persistd that runs sees it. */

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import { DevSamba } from './lib/dev-samba.js';
 import { bootHost, killHost } from './lib/host-reset.js';
+import { unshareMounts } from './lib/mounts.js';
 import { drop, type Held, hold, isKeptDescription, newName, resume } from './lib/scenario.js';
 import { LeaseState, newGuid } from './lib/smb2/index.js';
 
@@ -24,11 +25,10 @@ const RANGE = { offset: 0, length: 10 };
 
 /** In a mount namespace of its own, which goes with its last process and takes all mounts along. */
 if (process.env.OWN_MOUNTS === undefined) {
-  const isMountPoint = spawnSync('mountpoint', ['-q', '/']).status === 0;
-  const unshare = ['-m', ...(isMountPoint ? [] : ['--propagation', 'unchanged'])];
+  const [unshare, ...options] = unshareMounts();
   const { status } = spawnSync(
-    'unshare',
-    [...unshare, process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+    unshare,
+    [...options, process.execPath, ...process.execArgv, ...process.argv.slice(1)],
     { stdio: 'inherit', env: { ...process.env, OWN_MOUNTS: 'yes' } },
   );
   process.exit(status ?? 1);

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +18,7 @@ import {
   PARKED,
   waitForUsed,
 } from './lib/keeper-suite.js';
+import { unshareMounts } from './lib/mounts.js';
 
 const { ENOENT } = constants.errno;
 
@@ -169,9 +169,7 @@ test('the identity is the uuid where udev or the kernel tells it, else the fsid'
     mknod /dev/disk/by-uuid/12-34 b ${major} ${minor} && cd "$0" && exec "$@"`;
   const script = `mount --rbind / '${root}' && mount --make-rprivate '${root}' && \
     exec chroot '${root}' sh -c "$0" "$PWD" "$@"`;
-  const isMountPoint = spawnSync('mountpoint', ['-q', '/']).status === 0;
-  const unshare = ['unshare', '-m', ...(isMountPoint ? [] : ['--propagation', 'unchanged'])];
-  const keeper = await Keeper.start([], [...unshare, 'sh', '-c', script, inside]);
+  const keeper = await Keeper.start([], [...unshareMounts(), 'sh', '-c', script, inside]);
   try {
     const [onDisk, onTmpfs] = [newCookie(), newCookie()];
     writeFileSync(`/proc/${keeper.pid}/root${scratch}/file`, '');

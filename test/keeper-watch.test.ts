@@ -32,6 +32,7 @@ import {
   processName,
   truncateByPath,
 } from './lib/local-process.js';
+import { unshareMounts } from './lib/mounts.js';
 
 const { EBUSY, ENOENT, EOPNOTSUPP } = constants.errno;
 
@@ -425,9 +426,12 @@ test('--watch takes no other name', async () => {
 
 test('without CAP_SYS_ADMIN it is inotify, for a file without a handle, too', async () => {
   const scratch = mkdtempSync(join(tmpdir(), 'keeper-mount-'));
-  const mountPoint = spawnSync('mountpoint', ['-q', '/']).status === 0;
-  const unshare = ['unshare', '-m', ...(mountPoint ? [] : ['--propagation', 'unchanged'])];
-  const ramfs = [...unshare, 'sh', '-c', `mount -t ramfs none '${scratch}' && exec "$0" "$@"`];
+  const ramfs = [
+    ...unshareMounts(),
+    'sh',
+    '-c',
+    `mount -t ramfs none '${scratch}' && exec "$0" "$@"`,
+  ];
   const powerless = ['setpriv', '--bounding-set=-sys_admin'];
   for (const [wrapper, facility] of [
     [powerless, 2],

@@ -13,14 +13,8 @@ import { pack } from '../daemon/src/shared/message.js';
 import type { SmbdEvent } from '../daemon/src/wire/smbd.js';
 import { cookie, record, server } from './fixtures/handle.js';
 import { Persistd, Requester, Smbd } from './fixtures/persistd.js';
-import {
-  fill,
-  onTmpfs,
-  STORE_FAULTS,
-  type StoreFault,
-  storeOf,
-  unshareMounts,
-} from './lib/store-faults.js';
+import { unshareMounts } from './lib/mounts.js';
+import { fill, onTmpfs, STORE_FAULTS, type StoreFault, storeOf } from './lib/store-faults.js';
 
 const CTL = resolve('build/daemon/cli/main.js');
 const HANDLES = 500;

@@ -2,42 +2,22 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "durability.h"
+#include "options.h"
 #include "persistd.h"
-
-#undef DBGC_CLASS
-#define DBGC_CLASS DBGC_VFS
 
 /* After a wait in vain. */
 #define NO_WAIT_NS CLOCK_NS_PER_S
 
-/* NULL: not set, or not to be understood. */
-static const char *option(const struct connection_struct *conn,
-			  const char *name)
-{
-	const char *value = lp_parm_const_string(SNUM(conn), "persistent",
-						 name, NULL);
-
-	if (value == NULL || strequal(value, "host") ||
-	    strequal(value, "process")) {
-		return value;
-	}
-	DBG_WARNING("persistent:%s = %s is neither process nor host, "
-		    "ignored\n", name, value);
-	return NULL;
-}
+static const struct option_words words = {
+	.one = "process",
+	.other = "host",
+};
 
 bool durability_is_host(const struct connection_struct *conn,
 			const char *kind)
 {
-	char name[64];
-	const char *value = NULL;
-
-	snprintf(name, sizeof(name), "%s durability", kind);
-	value = option(conn, name);
-	if (value == NULL) {
-		value = option(conn, "durability");
-	}
-	return value != NULL && strequal(value, "host");
+	return option_word_of_kind(conn, kind, "durability", &words) ==
+	       words.other;
 }
 
 bool durability_may_be_host(const struct connection_struct *conn)

@@ -127,8 +127,8 @@ bool records_disconnected_ids(TALLOC_CTX *mem_ctx,
 	return ok && state.ok;
 }
 
-bool records_delete_entry(struct share_mode_lock *lck, struct server_id pid,
-			  uint64_t share_file_id)
+static bool delete_entry(struct share_mode_lock *lck, struct server_id pid,
+			 uint64_t share_file_id)
 {
 	struct find_state state = {
 		.pid = pid,
@@ -229,7 +229,7 @@ bool records_move_entry(struct share_mode_lock *lck,
 		return false;
 	}
 	fault_point("entry.before-delete");
-	return records_delete_entry(lck, e->pid, e->share_file_id);
+	return delete_entry(lck, e->pid, e->share_file_id);
 }
 
 bool records_disconnect(struct share_mode_lock *lck,
@@ -480,7 +480,7 @@ void records_forget(const DATA_BLOB *stock_cookie, uint64_t persistent_id,
 	}
 	if (lck != NULL &&
 	    records_find_disconnected(lck, persistent_id, disconnects, &e)) {
-		(void)records_delete_entry(lck, e.pid, e.share_file_id);
+		(void)delete_entry(lck, e.pid, e.share_file_id);
 		if (e.op_type == LEASE_OPLOCK) {
 			remove_lease_if_stale(lck, &e.client_guid,
 					      &e.lease_key);

@@ -105,9 +105,6 @@ bool records_move_entry(struct share_mode_lock *lck,
 			struct server_id pid, uint64_t mid,
 			uint64_t share_file_id);
 
-bool records_delete_entry(struct share_mode_lock *lck, struct server_id pid,
-			  uint64_t share_file_id);
-
 /*
  * Makes fsp's entry and locks those of a disconnected open, whatever of it
  * stock has done already. fsp is about to go.

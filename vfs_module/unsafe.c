@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
 #include "contend.h"
+#include "options.h"
 #include "persistd.h"
 #include "unsafe.h"
 
@@ -18,27 +19,17 @@ static struct unsafe_opens {
 	char client_address[64];
 } unsafe;
 
-static bool refuses(const struct connection_struct *conn)
-{
-	const char *value = lp_parm_const_string(SNUM(conn), "persistent",
-						 "unsafe", "allow");
-
-	if (strequal(value, "refuse")) {
-		return true;
-	}
-	if (!strequal(value, "allow")) {
-		DBG_WARNING("persistent:unsafe = %s is neither refuse nor "
-			    "allow, allow is taken\n", value);
-	}
-	return false;
-}
+static const struct option_words words = {
+	.one = "allow",
+	.other = "refuse",
+};
 
 bool unsafe_may_open(const struct connection_struct *conn,
 		     const struct smb_filename *smb_fname)
 {
 	TALLOC_CTX *frame = talloc_stackframe();
 	const char *address = contend_client_address(frame, conn);
-	bool refused = refuses(conn);
+	bool refused = option_word(conn, "unsafe", &words) == words.other;
 
 	unsafe.allowed += !refused;
 	unsafe.refused += refused;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** What can befall the disk on which persistd's store lies. */
-import { spawnSync } from 'node:child_process';
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Persistd, Surroundings } from '../fixtures/persistd.js';
+import { unshareMounts } from './mounts.js';
 
 const { EIO, ENOSPC } = constants.errno;
 
@@ -39,12 +39,6 @@ function failing(
     begin: (persistd) => writeFileSync(order(persistd), how),
     end: (persistd) => rmSync(order(persistd)),
   };
-}
-
-/** Mounts of its own. In a chroot, whose root is no mount, they cannot be made private. */
-export function unshareMounts(): string[] {
-  const isMountPoint = spawnSync('mountpoint', ['-q', '/']).status === 0;
-  return ['unshare', '--mount', ...(isMountPoint ? [] : ['--propagation', 'unchanged'])];
 }
 
 /** A store on a tmpfs of its own, in a mount namespace that ends with its persistd. */

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** Many handles of other files whose clients are away. */
+import { chmodSync, mkdirSync } from 'node:fs';
 import type { DevSamba } from '../lib/dev-samba.js';
 import { Oplock } from '../lib/smb2/index.js';
 
 export const AWAY = 10_000;
+/** The files that are measured have no more neighbours than on the other share. */
+const DIRECTORY = 'away';
 /** Well below what smbd lets one connection have open. */
 const PER_CLIENT = 2_500;
 const IN_FLIGHT = 64;
@@ -14,7 +17,7 @@ async function openMany(samba: DevSamba, from: number): Promise<() => Promise<vo
   let next = from;
   const worker = async () => {
     while (next < from + PER_CLIENT) {
-      const name = `away-${next++}.dat`;
+      const name = `${DIRECTORY}/${next++}.dat`;
       // v1: smbd keeps it for 16 minutes, longer than any measurement takes
       const asked = { durable: { version: 1 }, oplock: Oplock.BATCH } as const;
       const open = await client.open(name, asked).ok();
@@ -31,6 +34,9 @@ export function countAway(samba: DevSamba): number {
 }
 
 export async function sendAway(samba: DevSamba): Promise<void> {
+  const directory = samba.sharePath('durable', DIRECTORY);
+  mkdirSync(directory);
+  chmodSync(directory, 0o777);
   for (let from = 0; from < AWAY; from += PER_CLIENT) {
     const drop = await openMany(samba, from);
     await drop();

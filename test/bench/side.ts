@@ -24,20 +24,27 @@ export interface Side {
 
 const SHARES = { stock: 'plain', module: 'durable' } as const;
 
-export async function makeSides(samba: DevSamba): Promise<[Side, Side]> {
-  const sides: Side[] = [];
-  for (const name of ['stock', 'module'] as const) {
-    const share = SHARES[name];
+export function makeFiles(samba: DevSamba): void {
+  for (const share of Object.values(SHARES)) {
     for (let index = 0; index < FILES; index += 1) {
       const path = samba.sharePath(share, fileName(index));
       writeFileSync(path, 'bench');
       chmodSync(path, 0o666);
     }
-    const connect = () => samba.connect(share);
-    const [client, smbdPid] = await newChild(samba.pid('smbd'), connect);
-    sides.push({ name, share, client, smbdPid });
   }
-  return sides as [Side, Side];
+}
+
+async function connect(samba: DevSamba, name: keyof Pair): Promise<Side> {
+  const share = SHARES[name];
+  const [client, smbdPid] = await newChild(samba.pid('smbd'), () => samba.connect(share));
+  return { name, share, client, smbdPid };
+}
+
+/** Both sides anew. In odd rounds the module's smbd child is the older one. */
+export async function connectSides(samba: DevSamba, round = 0): Promise<[Side, Side]> {
+  if (round % 2 === 0) return [await connect(samba, 'stock'), await connect(samba, 'module')];
+  const module = await connect(samba, 'module');
+  return [await connect(samba, 'stock'), module];
 }
 
 export function openOptions(isDurable: boolean): OpenOptions {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/** Handles that outlive the host, in persistd's core. */
+/** Handles that outlive the keeper or the host, in persistd's core. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Core } from '../daemon/src/core/core.js';
@@ -58,6 +58,10 @@ class Bench {
   away(): void {
     this.grant();
     this.did(this.core.described(this.now, ID, REOPENING));
+    this.disconnect();
+  }
+
+  disconnect(): void {
     const body = { cookie: ID, stat: stat(), path: '/srv/data/file.txt', ...this.now };
     this.events({ type: 'disconnect', body });
     this.wait(1n);
@@ -114,10 +118,68 @@ test('a file without a file handle outlives processes only', () => {
   bench.grant();
   bench.did(bench.core.described(bench.now, ID, null));
   bench.keeper();
-  bench.events({
-    type: 'disconnect',
-    body: { cookie: ID, stat: stat(), path: '/srv/data/file.txt', ...bench.now },
-  });
+  bench.disconnect();
+  bench.did(bench.core.described(bench.now, ID, null));
+  bench.keeper();
+  assert.is(bench.handle.state.name, 'failed');
+});
+
+test('one that outlives processes only is described when its smbd child has given it up', () => {
+  const bench = new Bench();
+  bench.grant({ durability: 'process' });
+  bench.keeper();
+  bench.disconnect();
+  assert.equal(bench.done('describe'), ['describe']);
+  bench.did(bench.core.described(bench.now, ID, REOPENING));
+  bench.lost();
+  bench.keeper();
+  assert.equal(bench.done('remake'), ['remake']);
+  bench.remade(LATER);
+  assert.ok(bench.handle.remade);
+  // smbd has it again: its locks may change before persistd hears of it
+  bench.events({ type: 'resumed', body: record({ durability: 'process' }) });
+  assert.is(bench.handle.reopening, null);
+});
+
+test('the same, if its smbd child died: not all of its locks may be known', () => {
+  const bench = new Bench();
+  bench.grant({ durability: 'process' });
+  bench.keeper();
+  const orphan = { ...keeperEntry(ID, 'orphaned'), since: bench.now };
+  bench.did(bench.core.keeperEntry(bench.now, orphan));
+  assert.is(bench.handle.state.name, 'disconnected');
+  assert.equal(bench.done('describe'), []);
+  bench.lost();
+  bench.keeper();
+  assert.is(bench.handle.state.name, 'failed');
+});
+
+test('the same, if its client was back before the keeper answered', () => {
+  const bench = new Bench();
+  bench.grant({ durability: 'process' });
+  bench.keeper();
+  bench.disconnect();
+  bench.events({ type: 'resumed', body: record({ durability: 'process' }) });
+  bench.did(bench.core.described(bench.now, ID, REOPENING));
+  assert.is(bench.handle.reopening, null);
+});
+
+test('the same, after a boot: what is on disk may be older than what its client knows', () => {
+  const bench = new Bench();
+  const body = { ...record(), durability: 'process' } as const;
+  const disconnect = {
+    stat: stat(),
+    since: bench.now,
+    deadlineNs: bench.now.monotonicNs + NS_PER_MS * 60_000n,
+    orphan: false,
+  };
+  const gone = {
+    ...handle(ID),
+    record: body,
+    reopening: REOPENING,
+    state: { name: 'disconnected', disconnect },
+  } as const;
+  bench.did(bench.core.restore(bench.now, [{ handle: { ...gone }, sameBoot: false }]));
   bench.wait(1n);
   bench.keeper();
   assert.is(bench.handle.state.name, 'failed');
@@ -262,7 +324,7 @@ test('a connected one whose smbd child lives waits for it', () => {
 
 test('after a boot a connected one is away, another one has failed', () => {
   const bench = new Bench();
-  const host = { ...handle(ID), reopening: REOPENING };
+  const host = { ...handle(ID), record: record({ durability: 'host' }), reopening: REOPENING };
   const other = handle(cookie(2));
   const both = [host, other].map((each) => ({ handle: each, sameBoot: false }));
   bench.did(bench.core.restore(bench.now, both));

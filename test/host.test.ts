@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/** `durability = host`: the keeper is killed, the host is reset, and clients get their handles back. */
+/** The keeper is killed, the host is reset, and clients get their handles back. */
 import { strict as assert } from 'node:assert';
 import {
   appendFileSync,
@@ -91,30 +91,36 @@ async function resetConnected(...held: Held[]): Promise<void> {
   await bootHost(samba);
 }
 
+const KEEPER_KILLED = 'the keeper was killed';
+const HOST_SHARES = ['host', 'host-posix'];
+/** What its smbd child has given up is made again, whatever the share wants. */
+const EVERY_SHARE = [...HOST_SHARES, 'durable', 'posix'];
+const durabilityOf = (share: string) => (HOST_SHARES.includes(share) ? 'host' : 'process');
+
 const losses = {
-  'the keeper was killed': keeperDies,
+  [KEEPER_KILLED]: keeperDies,
   'the host was reset while it was away': resetAway,
   'the host was reset while it was connected': resetConnected,
 };
 
 for (const [loss, lose] of Object.entries(losses)) {
-  for (const share of ['host', 'host-posix']) {
+  for (const share of loss === KEEPER_KILLED ? EVERY_SHARE : HOST_SHARES) {
     for (const [name, kind] of Object.entries(DURABLE_KINDS)) {
       test(`${share}: a ${name} handle is made again, with its locks, when ${loss}`, async () => {
         const held = await hold(samba, share, optionsOf(kind));
-        assert.equal(samba.handle(held.name).durability, 'host');
+        assert.equal(samba.handle(held.name).durability, durabilityOf(share));
         await held.open.write(0, 'still here').ok();
         await lockAll(held);
         await lose(held);
         await remade(held.name);
-        if (share === 'host-posix') assert.match(tryLock(held.path, 0, 10), /^busy/);
+        if (share.endsWith('posix')) assert.match(tryLock(held.path, 0, 10), /^busy/);
         const again = await resume(samba, held);
         assert.ok(isKeptDescription(samba, held.path));
         assert.equal(again.open.oplock, held.open.oplock);
         assert.equal(again.open.granted.lease?.state, held.open.granted.lease?.state);
         assert.equal(String(await again.open.read(0, 20).ok()), 'still here');
         await unlockAll(again);
-        if (share === 'host-posix') assert.match(tryLock(held.path, 0, 10), /^locked/);
+        if (share.endsWith('posix')) assert.match(tryLock(held.path, 0, 10), /^locked/);
         await again.open.close().ok();
         await samba.nothingLeft();
       });
@@ -207,28 +213,34 @@ for (const [loss, lose] of Object.entries(losses)) {
     await again.open.close().ok();
     await samba.nothingLeft();
   });
-
-  test(`handles of durability process are lost when ${loss}`, async () => {
-    const held = await hold(samba, 'durable');
-    assert.equal(samba.handle(held.name).durability, 'process');
-    await lose(held);
-    const {
-      state,
-      reason,
-      remade: again,
-    } = await samba.until(
-      'its end',
-      () => {
-        const handle = samba.handle(held.name);
-        return !['connected', 'disconnected'].includes(handle.state) && handle;
-      },
-      20_000,
-    );
-    const why = lose === resetConnected ? 'smbd-died' : 'descriptor-lost';
-    assert.deepEqual([state, reason, again], ['failed', why, false]);
-    await samba.nothingLeft();
-  });
 }
+
+test('durability process: one that was away is made again when every process was killed', async () => {
+  const held = await hold(samba, 'durable');
+  assert.equal(samba.handle(held.name).durability, 'process');
+  await held.open.lock(RANGE).ok();
+  await resetAway(held);
+  await remade(held.name);
+  const again = await resume(samba, held);
+  await again.open.unlock(RANGE).ok();
+  await again.open.close().ok();
+  await samba.nothingLeft();
+});
+
+test('durability process: one that was connected is lost when its smbd child and the keeper die', async () => {
+  const held = await hold(samba, 'durable');
+  await resetConnected(held);
+  const ended = await samba.until(
+    'its end',
+    () => {
+      const handle = samba.handle(held.name);
+      return handle.state === 'failed' && handle;
+    },
+    20_000,
+  );
+  assert.deepEqual([ended.reason, ended.remade], ['smbd-died', false]);
+  await samba.nothingLeft();
+});
 
 for (const [loss, lose] of [
   ['the keeper was killed', keeperDies],

@@ -466,7 +466,7 @@ void handle_locked(struct persistent_handle *h, const struct lock_struct *l,
 		msgpack_sbuffer_init(&event);
 		wire_event_lock(&event, h->cookie.cookie, l->start, l->size,
 				l->lock_type == WRITE_LOCK, note->data,
-				h->survives_host ? note->length : 0);
+				note->length);
 		link_queue(h->cookie.cookie, &event);
 		settle_durability(h, DURABILITY_LOCK_WAIT_MS);
 	}
@@ -482,8 +482,7 @@ void handle_unlocked(struct persistent_handle *h, const struct lock_struct *l,
 	if (h->deposited) {
 		msgpack_sbuffer_init(&event);
 		wire_event_unlock(&event, h->cookie.cookie, l->start, l->size,
-				  note->data,
-				  h->survives_host ? note->length : 0);
+				  note->data, note->length);
 		link_queue(h->cookie.cookie, &event);
 		settle_durability(h, DURABILITY_LOCK_WAIT_MS);
 	}

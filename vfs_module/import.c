@@ -192,10 +192,14 @@ static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
 	return result == IMPORTED_ALL;
 }
 
-/* Whether handles of the share may be about to be made again. */
+/*
+ * Whether handles of the share may be about to be made again. Where there is no
+ * keeper, only those that outlive the host are worth a wait for one.
+ */
 static bool is_being_remade(const struct connection_struct *conn)
 {
-	return !descriptors_are_all() && durability_may_be_host(conn);
+	return !descriptors_are_all() &&
+	       (descriptors_ready() || durability_may_be_host(conn));
 }
 
 /* Whether handles of a share are away that smbd may know nothing of. */

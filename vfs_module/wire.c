@@ -112,7 +112,7 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 {
 	msgpack_pack_map(pk, 30 + (r->known_as != NULL) +
 				 r->app_instance.given +
-				 2 * r->survives_host);
+				 r->survives_host + r->posix_locking);
 	pack_cookie(pk, r->cookie);
 	pack_text(pk, "kind", r->kind);
 	pack_u64(pk, "durableVersion", r->durable_version);
@@ -154,7 +154,9 @@ void wire_pack_record(msgpack_packer *pk, const struct wire_record *r)
 	}
 	if (r->survives_host) {
 		pack_text(pk, "durability", "host");
-		pack_bool(pk, "posixLocking", r->posix_locking);
+	}
+	if (r->posix_locking) {
+		pack_bool(pk, "posixLocking", true);
 	}
 }
 

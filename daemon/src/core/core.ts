@@ -11,7 +11,14 @@ import { Contention } from './contention.js';
 import { Context } from './context.js';
 import { count } from './counters.js';
 import type { Effect } from './effects.js';
-import { type Content, type Handle, isEnded, type Moment, type Reopening } from './handle.js';
+import {
+  type Content,
+  type Handle,
+  isEnded,
+  type Moment,
+  outlivesHost,
+  type Reopening,
+} from './handle.js';
 import { importsFor } from './imports.js';
 import { type KeeperEntry, KeeperView } from './keeper-view.js';
 import { LocalAccess, type Touch } from './local-access.js';
@@ -206,7 +213,7 @@ export class Core {
   /** smbd children that hold handles which outlive the host. */
   connectedServers(): ServerId[] {
     return [...this.table.allLive()]
-      .filter(({ state, reopening }) => state.name === 'connected' && reopening !== null)
+      .filter((handle) => handle.state.name === 'connected' && outlivesHost(handle))
       .map(({ record }) => record.serverId);
   }
 
@@ -300,6 +307,7 @@ export class Core {
       this.table.addEnded(handle);
       return;
     }
+    if (!sameBoot && !outlivesHost(handle)) handle.reopening = null;
     this.table.add(handle);
     this.#context.schedule(handle);
     if (sameBoot || handle.state.name !== 'connected') return;

@@ -65,9 +65,9 @@ export interface Handle {
   /** The keeper holds its descriptor. */
   retained: boolean;
   unlinked: boolean;
-  /** null: it outlives processes only, whatever its share wants. */
+  /** null: it does not outlive the keeper's descriptor. */
   reopening: Reopening | null;
-  /** The keeper's note of its lock sequence, hexadecimal digits; with `reopening` only. */
+  /** The keeper's note of its lock sequence, hexadecimal digits. */
   note: string | null;
   /** Its descriptor was lost, and this is another description of the same file. */
   remade: boolean;
@@ -101,6 +101,11 @@ export type Content = Pick<FileStat, 'sizeBytes' | 'mtimeNs'>;
 
 export function hasLevel({ leaseKey, leaseState, oplock }: HandleRecord): boolean {
   return leaseKey === null ? oplock !== 0 : leaseState !== 0;
+}
+
+/** What is on disk of any other handle may be older than what its client was told. */
+export function outlivesHost({ record, reopening }: Handle): boolean {
+  return record.durability === 'host' && reopening !== null;
 }
 
 export function deadlineAfter(sinceNs: bigint, timeoutMs: number): bigint {

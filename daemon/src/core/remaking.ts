@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Handles that outlive the host: what it takes to make them again, and the
-// making when a keeper has none of their descriptors.
+// Handles that outlive their descriptor: what it takes to make them again, and
+// the making when a keeper has none of their descriptors.
 
 import type { FileStat, HandleRecord } from '../wire/records.js';
 import type { Context } from './context.js';
@@ -38,18 +38,28 @@ export class Remaking {
     const { kind, durability } = handle.record;
     if (durability === 'host' && before?.kind === kind && before.durability === 'process') {
       handle.record = { ...handle.record, durability: 'process' };
+      handle.reopening = null;
     } else if (durability !== 'host') {
       handle.reopening = null;
-      handle.note = null;
     } else if (handle.reopening === null) {
       this.#context.effects.push({ effect: 'describe', id: handle.id });
     }
   }
 
+  /**
+   * Its smbd child has told all about it and given it up, so that what is known of its
+   * locks is complete until it is resumed: it outlives the keeper, whatever its share wants.
+   */
+  away(handle: Handle): void {
+    if (handle.reopening === null)
+      this.#context.effects.push({ effect: 'describe', id: handle.id });
+  }
+
   /** null: the file cannot be opened by a file handle, or the keeper does not have it. */
   described(id: string, reopening: Reopening | null): void {
     const handle = this.#context.table.live(id);
-    if (handle === undefined || handle.record.durability !== 'host' || reopening === null) return;
+    if (handle === undefined || reopening === null) return;
+    if (handle.record.durability !== 'host' && handle.state.name === 'connected') return;
     handle.reopening = reopening;
     handle.retained = true;
     this.#context.put(handle);

@@ -175,6 +175,7 @@ export class SmbdEvents {
     handle.record = { ...handle.record, path };
     // its smbd child has still to write that into its records, and may die before
     handle.importedIn = null;
+    this.#remaking.away(handle);
     if (wasConnected) {
       this.#context.counters.disconnects++;
       this.#context.publish('disconnect', handle);

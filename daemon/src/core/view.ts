@@ -2,7 +2,14 @@
 // A handle as people and programs see it (shared/handle-view.ts).
 
 import type { HandleView, JsonInteger } from '../shared/handle-view.js';
-import { disconnectOf, type Handle, isEnded, type Moment, NS_PER_MS } from './handle.js';
+import {
+  disconnectOf,
+  type Handle,
+  isEnded,
+  type Moment,
+  NS_PER_MS,
+  outlivesHost,
+} from './handle.js';
 import { guidText, pathText, timeText } from './text.js';
 
 /** MS-SMB2 2.2.14, with the names that smbstatus prints. */
@@ -57,7 +64,7 @@ export function handleView(handle: Handle, now: Moment): HandleView {
     retained: handle.retained,
     orphan: disconnectOf(state)?.orphan ?? false,
     unlinked: handle.unlinked,
-    durability: handle.reopening === null ? 'process' : 'host',
+    durability: outlivesHost(handle) ? 'host' : 'process',
     remade: handle.remade,
     level_lost: handle.levelLost,
     refused_others: handle.refusedOthers,

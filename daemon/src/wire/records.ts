@@ -91,7 +91,7 @@ export const handleRecord = map({
   knownAs: optional(path),
   appInstance: optional(appInstance),
   durability: withAbsent(oneOf(DURABILITIES), 'process'),
-  /** Its locks are mirrored in the kernel; told with durability `host` only. */
+  /** Its locks are mirrored in the kernel. */
   posixLocking: optional(bool),
 });
 export type HandleRecord = Decoded<typeof handleRecord>;

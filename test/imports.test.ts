@@ -61,6 +61,7 @@ class Bench {
       share: 'data',
       dev: 0n,
       ino: 0n,
+      round: 0n,
       ...changes,
     }).imports;
   }

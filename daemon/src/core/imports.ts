@@ -23,7 +23,7 @@ export interface Wanted extends Imports {
 }
 
 export function importsFor(
-  { table }: Context,
+  { table, importOffers }: Context,
   keeper: KeeperView,
   now: Moment,
   body: ImportBody,
@@ -31,6 +31,7 @@ export function importsFor(
   const candidates = body.share === null ? table.onFile(body.dev, body.ino) : table.allLive();
   const handles: Imports['handles'] = [];
   const tooMany: Handle[] = [];
+  let isElsewhere = false;
   let locks = 0;
   for (const handle of candidates) {
     const disconnect = wanted(handle, now, body);
@@ -41,10 +42,14 @@ export function importsFor(
       tooMany.push(handle);
       continue;
     }
+    const offeredTo = body.share === null ? 'nobody' : importOffers.to(handle, body, now);
+    if (offeredTo === 'other') isElsewhere = true;
+    if (offeredTo !== 'nobody') continue;
     locks += handle.locks.length;
     if (handles.length === HANDLES_MAX || locks > LOCKS_MAX) {
       return { more: true, handles, tooMany };
     }
+    if (body.share !== null) importOffers.make(handle, body, now);
     handles.push({
       record: withoutForeignWrite(handle, table.onFile(handle.record.dev, handle.record.ino)),
       disconnectedRealtimeNs: disconnect.since.realtimeNs,
@@ -53,7 +58,7 @@ export function importsFor(
       locks: handle.locks,
     });
   }
-  return { more: false, handles, tooMany };
+  return { more: isElsewhere, handles, tooMany };
 }
 
 /**
@@ -82,12 +87,14 @@ function withoutForeignWrite({ id, record }: Handle, onFile: Iterable<Handle>): 
 function wanted(handle: Handle, now: Moment, body: ImportBody) {
   const { share, recordsEpoch, clientGuid, serverId } = body;
   const { state, record, importedIn, importedBy } = handle;
-  const isOwn = record.clientGuid === clientGuid;
-  const isDone = importedBy !== null && sameServer(importedBy, serverId);
   const disconnect = disconnectOf(state);
   if (disconnect === null) return null;
-  if (importedIn === recordsEpoch && (!isOwn || isDone)) return null;
   if (share !== null && share !== record.share) return null;
+  if (importedIn === recordsEpoch) {
+    const isOwn = record.clientGuid === clientGuid;
+    const isDone = importedBy !== null && sameServer(importedBy, serverId);
+    if (!isOwn || isDone) return null;
+  }
   return disconnect.deadlineNs > now.monotonicNs ? disconnect : null;
 }
 
@@ -98,6 +105,7 @@ export function imported(
   { recordsEpoch }: EventBody<'imported'>,
 ): void {
   const disconnect = disconnectOf(handle.state);
+  context.importOffers.end(handle);
   if (disconnect === null) return;
   handle.importedBy = server;
   const isNews = disconnect.orphan || handle.record.recordsEpoch !== recordsEpoch;
@@ -116,6 +124,7 @@ export function importFailed(
   { reason }: EventBody<'importFailed'>,
 ): void {
   const name = reason === 'superseded' ? 'superseded' : 'failed';
+  context.importOffers.end(handle);
   if (handle.state.name !== 'disconnected') return;
   // the next list of the keeper tells, and it is made again
   if (reason === 'descriptor-lost' && handle.reopening !== null) return;

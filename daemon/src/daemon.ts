@@ -175,7 +175,8 @@ export class Daemon {
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
       import: async (wanted) => {
         const endNs = now().monotonicNs + IMPORT_WAIT_NS;
-        const allSeen = await this.#orphansSeen(wanted, endNs);
+        const goesOn = this.#core.importGoesOn(now(), wanted);
+        const allSeen = goesOn || (await this.#orphansSeen(wanted, endNs));
         if (!this.#core.keeperListed) return null;
         const imports = await this.#imports(wanted, endNs);
         return allSeen ? imports : { ...imports, more: true };

@@ -28,7 +28,13 @@ export function importsFor(
   now: Moment,
   body: ImportBody,
 ): Wanted {
-  const candidates = body.share === null ? table.onFile(body.dev, body.ino) : table.allLive();
+  const rest = importOffers.rest(body, now);
+  const candidates =
+    rest ?? (body.share === null ? table.onFile(body.dev, body.ino) : table.allLive());
+  const isFull = (): Wanted => {
+    importOffers.stop(body, candidates, now);
+    return { more: true, handles, tooMany };
+  };
   const handles: Imports['handles'] = [];
   const tooMany: Handle[] = [];
   let isElsewhere = false;
@@ -46,9 +52,8 @@ export function importsFor(
     if (offeredTo === 'other') isElsewhere = true;
     if (offeredTo !== 'nobody') continue;
     locks += handle.locks.length;
-    if (handles.length === HANDLES_MAX || locks > LOCKS_MAX) {
-      return { more: true, handles, tooMany };
-    }
+    // this one is found when all are gone through anew
+    if (locks > LOCKS_MAX) return isFull();
     if (body.share !== null) importOffers.make(handle, body, now);
     handles.push({
       record: withoutForeignWrite(handle, table.onFile(handle.record.dev, handle.record.ino)),
@@ -57,8 +62,11 @@ export function importsFor(
       levelLost: handle.levelLost,
       locks: handle.locks,
     });
+    if (handles.length === HANDLES_MAX) return isFull();
   }
-  return { more: isElsewhere, handles, tooMany };
+  importOffers.finish(body);
+  // what came behind the back of a round is seen when it begins anew
+  return { more: isElsewhere || rest !== null, handles, tooMany };
 }
 
 /**

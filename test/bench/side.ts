@@ -24,20 +24,22 @@ export interface Side {
 
 const SHARES = { stock: 'plain', module: 'durable' } as const;
 
-export async function makeSides(samba: DevSamba): Promise<[Side, Side]> {
-  const sides: Side[] = [];
-  for (const name of ['stock', 'module'] as const) {
-    const share = SHARES[name];
-    for (let index = 0; index < FILES; index += 1) {
-      const path = samba.sharePath(share, fileName(index));
-      writeFileSync(path, 'bench');
-      chmodSync(path, 0o666);
-    }
-    const connect = () => samba.connect(share);
-    const [client, smbdPid] = await newChild(samba.pid('smbd'), connect);
-    sides.push({ name, share, client, smbdPid });
+export async function makeSide(samba: DevSamba, name: Side['name'], share: string): Promise<Side> {
+  for (let index = 0; index < FILES; index += 1) {
+    const path = samba.sharePath(share, fileName(index));
+    writeFileSync(path, 'bench');
+    chmodSync(path, 0o666);
   }
-  return sides as [Side, Side];
+  const connect = () => samba.connect(share);
+  const [client, smbdPid] = await newChild(samba.pid('smbd'), connect);
+  return { name, share, client, smbdPid };
+}
+
+export async function makeSides(samba: DevSamba): Promise<[Side, Side]> {
+  return [
+    await makeSide(samba, 'stock', SHARES.stock),
+    await makeSide(samba, 'module', SHARES.module),
+  ];
 }
 
 export function openOptions(isDurable: boolean): OpenOptions {

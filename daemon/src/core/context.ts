@@ -15,6 +15,7 @@ import {
   type Moment,
   type State,
 } from './handle.js';
+import { ImportNews } from './import-news.js';
 import { ImportOffers } from './import-offers.js';
 import { type Step, transition } from './lifecycle.js';
 import type { Policy } from './policy.js';
@@ -42,6 +43,7 @@ export class Context {
   readonly deadlines = new Deadlines();
   readonly writeTimes = new WriteTimes();
   readonly importOffers = new ImportOffers();
+  readonly importNews = new ImportNews();
   /** Ended handles whose descriptor the keeper may still hold. They stay in the store. */
   readonly owedDrops = new Set<string>();
   /** Handles whose state changed since this was last emptied. */

@@ -121,8 +121,7 @@ export function imported(
   if (handle.state.name === 'claimed') context.change(handle, { step: 'lapse' });
   const wasImportedIn = handle.importedIn;
   handle.importedIn = recordsEpoch;
-  context.put(handle);
-  if (isNews && wasImportedIn !== recordsEpoch) context.publish('import', handle);
+  context.importNews.add(context, { handle, isNews: isNews && wasImportedIn !== recordsEpoch });
 }
 
 /** Somebody has the file already, or the descriptor is gone: it can never be resumed. */

@@ -281,6 +281,7 @@ test('it is not imported before it is made', () => {
     share: 'data',
     dev: 0n,
     ino: 0n,
+    round: 0n,
   };
   const imported = () => bench.core.import(bench.now, wanted).imports.handles.length;
   bench.away();

@@ -3,6 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Core } from '../daemon/src/core/core.js';
+import type { Effect } from '../daemon/src/core/effects.js';
 import type { Moment } from '../daemon/src/core/handle.js';
 import type { KeeperEntry } from '../daemon/src/core/keeper-view.js';
 import type { HandleRecord } from '../daemon/src/wire/records.js';
@@ -23,7 +24,7 @@ const RH = 3;
 
 class Bench {
   readonly core = new Core();
-  readonly now: Moment = { monotonicNs: 10n ** 15n, realtimeNs: 10n ** 18n };
+  now: Moment = { monotonicNs: 10n ** 15n, realtimeNs: 10n ** 18n };
 
   constructor() {
     this.core.keeperListStarted(this.now);
@@ -61,6 +62,7 @@ class Bench {
       share: 'data',
       dev: 0n,
       ino: 0n,
+      round: 0n,
       ...changes,
     }).imports;
   }
@@ -189,6 +191,60 @@ test('no more than 64 at once, and then the rest', () => {
   assert.is(handles.length, 64);
   assert.equal(bench.imported(), [cookie(65)]);
   assert.not.ok(bench.import().more);
+});
+
+test('a round goes on where it stopped, and looks at all once more at its end', () => {
+  const bench = new Bench();
+  const ids = Array.from({ length: 130 }, (_, number) => bench.hold(number + 1));
+  for (const id of ids) bench.keeper(id, 'orphaned');
+  const told = [1, 2, 3].map(() => bench.import({ round: 5n }));
+  assert.equal(
+    told.map(({ more, handles }) => [more, handles.length]),
+    [
+      [true, 64],
+      [true, 64],
+      [true, 2],
+    ],
+  );
+  const all = told.flatMap(({ handles }) => handles.map(({ record: { cookie: id } }) => id));
+  assert.equal(all, ids);
+  assert.equal(bench.import({ round: 5n }), { more: false, handles: [] });
+  assert.is(bench.imported({ round: 6n }).length, 64, 'what a child has given up');
+});
+
+test('what one smbd child is at, others are not told of for a while', () => {
+  const bench = new Bench();
+  const ids = Array.from({ length: 70 }, (_, number) => bench.hold(number + 1));
+  for (const id of ids) bench.keeper(id, 'orphaned');
+  const [one, other] = [
+    { serverId: server(1), round: 5n },
+    { serverId: server(2), round: 5n },
+  ];
+  assert.equal(bench.imported(one), ids.slice(0, 64));
+  assert.equal(bench.imported(other), ids.slice(64));
+  assert.equal(bench.import(other), { more: true, handles: [] });
+  for (const id of ids.slice(0, 64)) {
+    bench.events({ type: 'imported', body: { cookie: id, recordsEpoch: EPOCH } });
+  }
+  assert.equal(bench.import(other), { more: false, handles: [] });
+  bench.now = { ...bench.now, monotonicNs: bench.now.monotonicNs + 10n ** 9n };
+  assert.equal(bench.imported(one), ids.slice(64));
+});
+
+test('of many that were imported, some are written at once and the others soon', () => {
+  const bench = new Bench();
+  const ids = Array.from({ length: 100 }, (_, number) => bench.hold(number + 1));
+  for (const id of ids) bench.keeper(id, 'orphaned');
+  const done = ids.map((id) => ({
+    type: 'imported' as const,
+    body: { cookie: id, recordsEpoch: EPOCH },
+  }));
+  const written = (effects: readonly Effect[]) =>
+    effects.filter(({ effect }) => effect === 'put').length;
+  assert.is(written(bench.core.events(bench.now, server(1), done)), 64);
+  assert.equal(bench.imported(), []);
+  bench.now = { ...bench.now, monotonicNs: bench.now.monotonicNs + 10n ** 9n };
+  assert.is(written(bench.core.tick(bench.now)), 36);
 });
 
 test('two clients that both had write caching have it no more', () => {

@@ -377,17 +377,29 @@ bool descriptors_ready_now(void)
 	return descriptors_ready();
 }
 
-/* Waits for the answer to the packet sent last. A status, or an errno. */
-static int await_answer(enum keeper_type type, uint64_t deadline_ns,
-			struct packet *p, int *fd)
+/* A status, or an errno. */
+static int await_answer(enum keeper_type type, uint32_t seq,
+			uint64_t deadline_ns, struct packet *p, int *fd)
 {
-	const uint32_t seq = keeper.seq;
 	int status = -ETIMEDOUT;
 
 	while (keeper.fd != -1) {
 		struct pollfd pfd = { .fd = keeper.fd, .events = POLLIN };
-		int ret = poll(&pfd, 1, clock_ms_until(deadline_ns));
+		int ret = 0;
 
+		while (keeper.fd != -1 && receive_packet(p, fd)) {
+			if (p->header.type == (KEEPER_REPLY | type) &&
+			    p->header.seq == seq &&
+			    packet_status(p, &status)) {
+				return status;
+			}
+			handle_unasked(p, *fd);
+			*fd = -1;
+		}
+		if (keeper.fd == -1) {
+			break;
+		}
+		ret = poll(&pfd, 1, clock_ms_until(deadline_ns));
 		if (ret == -1 && errno == EINTR) {
 			continue;
 		}
@@ -397,15 +409,6 @@ static int await_answer(enum keeper_type type, uint64_t deadline_ns,
 			keeper.no_waiting_until_ns =
 				clock_monotonic_ns() + KEEPER_RETRY_NS;
 			return -ETIMEDOUT;
-		}
-		while (keeper.fd != -1 && receive_packet(p, fd)) {
-			if (p->header.type == (KEEPER_REPLY | type) &&
-			    p->header.seq == seq &&
-			    packet_status(p, &status)) {
-				return status;
-			}
-			handle_unasked(p, *fd);
-			*fd = -1;
 		}
 	}
 	return -EPIPE;
@@ -426,7 +429,7 @@ static int ask(enum keeper_type type, const uint8_t *cookie,
 	if (!send_packet(type, cookie, payload, len, -1)) {
 		return -EAGAIN;
 	}
-	return await_answer(type, deadline_ns, answer, fd);
+	return await_answer(type, keeper.seq, deadline_ns, answer, fd);
 }
 
 bool descriptors_deposit(const uint8_t *cookie, int fd,
@@ -447,7 +450,19 @@ bool descriptors_park(const uint8_t *cookie, uint64_t deadline_ns)
 	       send_packet(KEEPER_PARK, cookie, &protect, sizeof(protect),
 			   -1) &&
 	       may_wait() &&
-	       await_answer(KEEPER_PARK, deadline_ns, &answer, &fd) == 0;
+	       await_answer(KEEPER_PARK, keeper.seq, deadline_ns, &answer,
+			    &fd) == 0;
+}
+
+/* 0: there is none. */
+static uint64_t surrogate_of(const struct packet *parked)
+{
+	uint32_t tid = 0;
+
+	if (parked->header.length == sizeof(int32_t) + sizeof(tid)) {
+		memcpy(&tid, parked->payload + sizeof(int32_t), sizeof(tid));
+	}
+	return tid;
 }
 
 bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
@@ -455,17 +470,14 @@ bool descriptors_park_protected(const uint8_t *cookie, uint64_t deadline_ns,
 {
 	const uint8_t protect = 1;
 	struct packet answer;
-	uint32_t tid = 0;
 	int fd = -1;
 
 	if (ask(KEEPER_PARK, cookie, &protect, sizeof(protect), deadline_ns,
-		&answer, &fd) != 0 ||
-	    answer.header.length != sizeof(int32_t) + sizeof(tid)) {
+		&answer, &fd) != 0) {
 		return false;
 	}
-	memcpy(&tid, answer.payload + sizeof(int32_t), sizeof(tid));
-	*surrogate = tid;
-	return tid != 0;
+	*surrogate = surrogate_of(&answer);
+	return *surrogate != 0;
 }
 
 bool descriptors_note(const uint8_t *cookie,
@@ -475,13 +487,24 @@ bool descriptors_note(const uint8_t *cookie,
 	       send_packet(KEEPER_NOTE, cookie, note->data, note->length, -1);
 }
 
+static struct descriptors_note note_of(const struct packet *taken)
+{
+	struct descriptors_note note = { .length = 0 };
+	size_t length = taken->header.length - sizeof(int32_t);
+
+	if (length <= sizeof(note.data)) {
+		memcpy(note.data, taken->payload + sizeof(int32_t), length);
+		note.length = length;
+	}
+	return note;
+}
+
 int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
 		     struct descriptors_note *note)
 {
 	struct packet answer;
 	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, &answer,
 			 fd);
-	size_t length = 0;
 
 	if (status != 0) {
 		return status;
@@ -490,12 +513,81 @@ int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
 		/* our own table of descriptors is full: MSG_CTRUNC */
 		return -EMFILE;
 	}
-	length = answer.header.length - sizeof(int32_t);
-	if (note != NULL && length <= sizeof(note->data)) {
-		memcpy(note->data, answer.payload + sizeof(int32_t), length);
-		note->length = length;
+	if (note != NULL) {
+		*note = note_of(&answer);
 	}
 	return 0;
+}
+
+/* Of the answer to TAKE. */
+static int look_into(const struct packet *taken, int fd,
+		     struct descriptors_look *look)
+{
+	int status = 0;
+
+	if (fd == -1) {
+		return -EMFILE;
+	}
+	if (fstat(fd, &look->st) == -1) {
+		status = -errno;
+	}
+	close(fd);
+	look->note = note_of(taken);
+	return status;
+}
+
+static int await_look(uint32_t take_seq, uint64_t deadline_ns,
+		      struct descriptors_look *look)
+{
+	struct packet answer;
+	int fd = -1;
+	int parked = 0;
+	int status = await_answer(KEEPER_TAKE, take_seq, deadline_ns, &answer,
+				  &fd);
+
+	if (status == 0) {
+		status = look_into(&answer, fd, look);
+	}
+	if (status == -ETIMEDOUT) {
+		return status;
+	}
+	parked = await_answer(KEEPER_PARK, take_seq + 1, deadline_ns, &answer,
+			      &fd);
+	look->surrogate = surrogate_of(&answer);
+	return status != 0 ? status : parked;
+}
+
+/* They are asked for together, and the keeper answers in order. */
+void descriptors_look_at(struct descriptors_look *looks, size_t count,
+			 uint64_t deadline_ns)
+{
+	const bool ready = may_wait() && descriptors_ready();
+	const uint32_t first_seq = keeper.seq + 1;
+	int failed = ready ? 0 : -EPIPE;
+	size_t asked = 0;
+	size_t i = 0;
+
+	for (asked = 0; asked < count && failed == 0; asked += failed == 0) {
+		const uint8_t how = looks[asked].protect;
+
+		if (!send_packet(KEEPER_TAKE, looks[asked].cookie, NULL, 0,
+				 -1) ||
+		    !send_packet(KEEPER_PARK, looks[asked].cookie, &how,
+				 sizeof(how), -1)) {
+			failed = -EAGAIN;
+		}
+	}
+	for (i = 0, failed = 0; i < asked && failed == 0; i++) {
+		looks[i].status = await_look(first_seq + 2 * i, deadline_ns,
+					     &looks[i]);
+		if (looks[i].status == -ETIMEDOUT ||
+		    looks[i].status == -EPIPE) {
+			failed = looks[i].status;
+		}
+	}
+	for (; i < count; i++) {
+		looks[i].status = failed != 0 ? failed : -EAGAIN;
+	}
 }
 
 bool descriptors_settled(uint64_t dev, uint64_t ino, uint64_t deadline_ns)

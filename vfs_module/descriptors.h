@@ -70,6 +70,24 @@ bool descriptors_note(const uint8_t *cookie,
 int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
 		     struct descriptors_note *note);
 
+/* A kept descriptor that its next owner, if he comes, shall find parked. */
+struct descriptors_look {
+	const uint8_t *cookie;
+	bool protect; /* with a surrogate */
+	/*
+	 * What came of it: 0; -ENOENT, the keeper has none; -EPERM, a living
+	 * smbd child holds it; -ETIMEDOUT or another errno, it was not asked.
+	 */
+	int status;
+	struct stat st;
+	struct descriptors_note note;
+	uint64_t surrogate;
+};
+
+/* Looks at several at once, and parks them. */
+void descriptors_look_at(struct descriptors_look *looks, size_t count,
+			 uint64_t deadline_ns);
+
 /* Whether the keeper has dealt with everything sent so far. */
 bool descriptors_settled(uint64_t dev, uint64_t ino, uint64_t deadline_ns);
 

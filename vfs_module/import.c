@@ -49,35 +49,6 @@ static bool is_held(const struct wire_record *record)
 	return alive;
 }
 
-/* False: it does not answer. */
-static bool ask_keeper(const struct wire_import *handle, uint64_t deadline_ns,
-		       struct records_import *in, const char **failure)
-{
-	const struct wire_record *r = &handle->record;
-	struct descriptors_note note = { .length = 0 };
-	int fd = -1;
-	int status = descriptors_take(r->cookie, deadline_ns, &fd, &note);
-
-	if (status != 0) {
-		*failure = "descriptor-lost";
-		return status == -ENOENT;
-	}
-	if (fstat(fd, &in->st) == -1 || in->st.st_dev != r->dev ||
-	    in->st.st_ino != r->ino) {
-		*failure = "file";
-	}
-	close(fd);
-	in->sequence = lock_sequence_read(&note);
-	if (*failure != NULL) {
-		return true;
-	}
-	if (handle->protected) {
-		return descriptors_park_protected(r->cookie, deadline_ns,
-						  &in->surrogate);
-	}
-	return descriptors_park(r->cookie, deadline_ns);
-}
-
 static const char *failure_of(enum records_import_result result)
 {
 	switch (result) {
@@ -101,25 +72,45 @@ struct wanted {
 	bool missed;       /* import_missed() */
 };
 
+/* What the keeper has of it is no descriptor of this file. NULL: it is. */
+static const char *unfit(const struct wire_record *r,
+			 const struct descriptors_look *look)
+{
+	if (look->status == -ENOENT) {
+		return "descriptor-lost";
+	}
+	if (look->st.st_dev != r->dev || look->st.st_ino != r->ino) {
+		return "file";
+	}
+	return NULL;
+}
+
 /* False: without the keeper nothing is known; the next one tries again. */
 static bool import_one(const struct wanted *w,
-		       const struct wire_import *handle)
+		       const struct wire_import *handle,
+		       const struct descriptors_look *look)
 {
-	struct records_import in = {
+	const struct records_import in = {
 		.conn = w->conn,
 		.handle = handle,
 		.entry_just_deleted = w->missed,
+		.st = look->st,
+		.sequence = lock_sequence_read(&look->note),
+		.surrogate = look->surrogate,
 	};
-	uint64_t deadline_ns = clock_monotonic_ns() + IMPORT_ANSWER_NS;
 	enum records_import_result result = RECORDS_IMPORT_FAILED;
 	const char *failure = NULL;
 
-	if (is_held(&handle->record)) {
-		return true;
+	if (look->status == -EPERM) {
+		return true; /* an smbd child has just got it */
 	}
-	if (!ask_keeper(handle, deadline_ns, &in, &failure)) {
+	if (look->status != 0 && look->status != -ENOENT) {
 		return false;
 	}
+	if (look->status == 0 && handle->protected && look->surrogate == 0) {
+		return false;
+	}
+	failure = unfit(&handle->record, look);
 	if (failure == NULL) {
 		result = records_import(&in);
 		failure = failure_of(result);
@@ -129,6 +120,31 @@ static bool import_one(const struct wanted *w,
 		tell(&handle->record, failure);
 	}
 	return true;
+}
+
+static bool import_each(const struct wanted *w,
+			const struct wire_imports *imports)
+{
+	const struct wire_import *handles[WIRE_IMPORTS_MAX] = { NULL };
+	struct descriptors_look looks[WIRE_IMPORTS_MAX] = { 0 };
+	size_t done = 0;
+	size_t n = 0;
+	size_t i = 0;
+
+	for (i = 0; i < imports->count; i++) {
+		const struct wire_import *handle = &imports->handles[i];
+
+		if (!is_held(&handle->record)) {
+			looks[n].cookie = handle->record.cookie;
+			looks[n].protect = handle->protected;
+			handles[n++] = handle;
+		}
+	}
+	descriptors_look_at(looks, n, clock_monotonic_ns() + IMPORT_ANSWER_NS);
+	for (i = 0; i < n; i++) {
+		done += import_one(w, handles[i], &looks[i]);
+	}
+	return done == n;
 }
 
 /* link_ask(), link_try() or link_insist() */
@@ -143,38 +159,61 @@ enum imported {
 	IMPORTED_NOTHING, /* persistd or the keeper is away */
 };
 
-static enum imported import_some(const struct wanted *w, uint64_t deadline_ns,
-				 link_asker ask)
+static void pack_question(const struct wanted *w, uint64_t seq,
+			  uint64_t round, msgpack_sbuffer *question)
+{
+	struct GUID_ndr_buf guid = { .buf = { 0 } };
+
+	GUID_to_ndr_buf(&w->conn->sconn->client->global->client_guid, &guid);
+	msgpack_sbuffer_init(question);
+	wire_pack_import(question, seq, link_self(), records_epoch(),
+			 guid.buf, w->share, w->dev, w->ino, round);
+}
+
+/* In a new round: what was told in the one before is to be told again. */
+static bool ask_now(const struct wanted *w, uint64_t deadline_ns,
+		    link_asker ask, uint64_t *round, struct wire_reply *reply)
 {
 	uint64_t seq = link_next_seq();
-	struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
-	struct GUID_ndr_buf guid = { .buf = { 0 } };
 	msgpack_sbuffer question = { 0 };
-	enum imported result = IMPORTED_NOTHING;
-	size_t done = 0;
-	size_t i = 0;
+	bool ok = false;
 
-	msgpack_sbuffer_init(&question);
-	GUID_to_ndr_buf(&w->conn->sconn->client->global->client_guid, &guid);
-	wire_pack_import(&question, seq, link_self(), records_epoch(),
-			 guid.buf, w->share, w->dev, w->ino);
-	if (ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, &reply)) {
+	*round = seq;
+	pack_question(w, seq, seq, &question);
+	ok = ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, reply);
+	msgpack_sbuffer_destroy(&question);
+	return ok;
+}
+
+/* persistd finds the next ones while these are done. */
+static void ask_ahead(const struct wanted *w, uint64_t round)
+{
+	uint64_t seq = link_next_seq();
+	msgpack_sbuffer question = { 0 };
+
+	pack_question(w, seq, round, &question);
+	link_ask_ahead(&question, seq);
+	msgpack_sbuffer_destroy(&question);
+}
+
+static enum imported import_these(const struct wanted *w, uint64_t round,
+				  const struct wire_imports *imports)
+{
+	bool done = true;
+
+	if (imports->count > 0) {
 		/* persistd knows of descriptors from the keeper only */
-		if (reply.imports->count > 0) {
-			(void)descriptors_ready_now();
+		(void)descriptors_ready_now();
+		if (imports->more) {
+			ask_ahead(w, round);
 		}
-		for (i = 0; i < reply.imports->count; i++) {
-			done += import_one(w, &reply.imports->handles[i]);
-		}
-		if (done == reply.imports->count) {
-			result = reply.imports->more ? IMPORTED_SOME :
-						       IMPORTED_ALL;
-		}
-		wire_reply_free(&reply);
+		done = import_each(w, imports);
 		link_flush();
 	}
-	msgpack_sbuffer_destroy(&question);
-	return result;
+	if (!done) {
+		return IMPORTED_NOTHING;
+	}
+	return imports->more ? IMPORTED_SOME : IMPORTED_ALL;
 }
 
 static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
@@ -182,10 +221,20 @@ static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
 	enum imported result = IMPORTED_SOME;
+	uint64_t round = 0;
 
 	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
-		result = import_some(w, deadline_ns, ask);
+		struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+
+		if (!link_answer_ahead(deadline_ns, WIRE_REPLY_IMPORTS,
+				       &reply) &&
+		    !ask_now(w, deadline_ns, ask, &round, &reply)) {
+			break;
+		}
+		result = import_these(w, round, reply.imports);
+		wire_reply_free(&reply);
 	}
+	link_forget_ahead();
 	if (result == IMPORTED_ALL && w->share != NULL) {
 		records_set_complete(w->share);
 	}

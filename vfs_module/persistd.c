@@ -50,6 +50,10 @@ static struct persistd_link {
 
 	uint64_t no_waiting_until_ns;
 	uint64_t no_settling_until_ns;
+
+	uint64_t ahead_seq; /* of a question asked ahead; 0: none */
+	bool ahead_answered;
+	struct wire_reply ahead;
 } persistd;
 
 static void link_check(struct tevent_context *ev, struct tevent_timer *te,
@@ -116,6 +120,11 @@ static bool send_frame(const msgpack_sbuffer *msg)
 
 static void note_reply(struct wire_reply *reply)
 {
+	if (reply->seq == persistd.ahead_seq && !persistd.ahead_answered) {
+		persistd.ahead = *reply;
+		persistd.ahead_answered = true;
+		return;
+	}
 	switch (reply->type) {
 	case WIRE_REPLY_ACK:
 		if (reply->seq > persistd.acked_seq &&
@@ -533,6 +542,41 @@ bool link_try(const msgpack_sbuffer *question, uint64_t seq,
 	return send_frame(question) &&
 	       await_reply(seq, deadline_ns, reply) &&
 	       is_expected(reply, expected);
+}
+
+void link_ask_ahead(const msgpack_sbuffer *question, uint64_t seq)
+{
+	link_forget_ahead();
+	if (link_is_open() && !persistd.lost) {
+		link_flush();
+		persistd.ahead_seq = send_frame(question) ? seq : 0;
+	}
+}
+
+bool link_answer_ahead(uint64_t deadline_ns, enum wire_reply_type expected,
+		       struct wire_reply *reply)
+{
+	const uint64_t seq = persistd.ahead_seq;
+	bool answered = persistd.ahead_answered;
+
+	if (seq == 0) {
+		return false;
+	}
+	*reply = persistd.ahead;
+	persistd.ahead = (struct wire_reply) { 0 };
+	persistd.ahead_seq = 0;
+	persistd.ahead_answered = false;
+	if (!answered) {
+		answered = await_reply(seq, deadline_ns, reply);
+	}
+	return answered && is_expected(reply, expected);
+}
+
+void link_forget_ahead(void)
+{
+	wire_reply_free(&persistd.ahead);
+	persistd.ahead_seq = 0;
+	persistd.ahead_answered = false;
 }
 
 static void pause_until(uint64_t monotonic_ns)

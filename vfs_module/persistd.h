@@ -81,6 +81,18 @@ bool link_insist(const msgpack_sbuffer *question, uint64_t seq,
 		 uint64_t deadline_ns, enum wire_reply_type expected,
 		 struct wire_reply *reply);
 
+/*
+ * Sends a question of which the answer is fetched later, by link_answer_ahead().
+ * There is one such question at a time; without an answer it is asked as usual.
+ */
+void link_ask_ahead(const msgpack_sbuffer *question, uint64_t seq);
+
+/* As link_ask(). False: it has to be asked (again). */
+bool link_answer_ahead(uint64_t deadline_ns, enum wire_reply_type expected,
+		       struct wire_reply *reply);
+
+void link_forget_ahead(void);
+
 /* Whether persistd has not answered of late. */
 bool link_is_lost(void);
 

@@ -461,12 +461,13 @@ void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
 		      const struct wire_server_id *id,
 		      const uint8_t *records_epoch, const uint8_t *client_guid,
-		      const char *share, uint64_t dev, uint64_t ino)
+		      const char *share, uint64_t dev, uint64_t ino,
+		      uint64_t round)
 {
 	msgpack_packer pk = { 0 };
 
 	message_begin(&pk, out, "import", seq);
-	msgpack_pack_map(&pk, 6);
+	msgpack_pack_map(&pk, 7);
 	pack_server_id(&pk, id);
 	pack_str(&pk, "recordsEpoch");
 	pack_bin(&pk, records_epoch, WIRE_GUID_SIZE);
@@ -480,6 +481,7 @@ void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
 	}
 	pack_u64(&pk, "dev", dev);
 	pack_u64(&pk, "ino", ino);
+	pack_u64(&pk, "round", round);
 }
 
 void wire_pack_takeover(msgpack_sbuffer *out, uint64_t seq,

@@ -199,11 +199,15 @@ void wire_pack_contend(msgpack_sbuffer *out, uint64_t seq,
 		       uint32_t access_mask,
 		       const uint32_t *alive, size_t num_alive);
 
-/* share: whose handles; NULL: those of the file */
+/*
+ * share: whose handles; NULL: those of the file. round: what was told before in
+ * the same round is being done.
+ */
 void wire_pack_import(msgpack_sbuffer *out, uint64_t seq,
 		      const struct wire_server_id *id,
 		      const uint8_t *records_epoch, const uint8_t *client_guid,
-		      const char *share, uint64_t dev, uint64_t ino);
+		      const char *share, uint64_t dev, uint64_t ino,
+		      uint64_t round);
 /* What a CREATE with an AppInstanceId asks for. */
 struct wire_takeover {
 	const char *client_address;

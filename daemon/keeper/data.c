@@ -158,8 +158,11 @@ static int park(struct peer *peer, struct kept *kept, uint8_t how)
 	}
 	if (owns(peer, kept)) {
 		table_release(&keeper->table, kept, KEEPER_PARKED);
-	} else {
+	} else if (kept->state == KEEPER_ORPHANED) {
 		table_park_abandoned(&keeper->table, kept);
+	} else {
+		/* parked already: an import looks after it, nothing is new */
+		return 0;
 	}
 	report_change(keeper, kept);
 	return 0;

@@ -24,12 +24,12 @@ import { isAlive, Servers } from './servers.js';
 import type { WatchEventName } from './shared/admin.js';
 import { LmdbStore } from './store/lmdb-store.js';
 import { SteadyStore, type StoreListener } from './store/steady-store.js';
-import type { ImportBody, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
+import type { ImportBody, Imports, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 2_000;
 /** Less than the 100 ms of the module's shortest wait for an answer. */
-const ORPHANS_WAIT_NS = 80n * NS_PER_MS;
-const KEEPER_WAIT_MS = 10;
+const IMPORT_WAIT_NS = 80n * NS_PER_MS;
+const IMPORT_PAUSE_MS = 10;
 
 export interface DaemonOptions {
   readonly runDirectory: string;
@@ -174,10 +174,11 @@ export class Daemon {
       arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
       import: async (wanted) => {
-        const allSeen = await this.#orphansSeen(wanted);
+        const endNs = now().monotonicNs + IMPORT_WAIT_NS;
+        const goesOn = this.#core.importGoesOn(now(), wanted);
+        const allSeen = goesOn || (await this.#orphansSeen(wanted, endNs));
         if (!this.#core.keeperListed) return null;
-        const { imports, effects } = this.#core.import(now(), wanted);
-        await this.#perform(effects);
+        const imports = await this.#imports(wanted, endNs);
         return allSeen ? imports : { ...imports, more: true };
       },
       takeover: (takeover, answer) => void this.#takeOver(takeover, answer),
@@ -189,8 +190,7 @@ export class Daemon {
    * Until the keeper has told of every smbd child that is dead, and has all that
    * can be made again, or a bounded while has passed. False: there is more to come.
    */
-  async #orphansSeen(body: ImportBody): Promise<boolean> {
-    const end = now().monotonicNs + ORPHANS_WAIT_NS;
+  async #orphansSeen(body: ImportBody, endNs: bigint): Promise<boolean> {
     let isRemaking = true;
     do {
       // its answer comes behind every report of what happened before
@@ -203,9 +203,21 @@ export class Daemon {
         !concerned.some((handle) => this.#isMissing(handle))
       )
         return true;
-      await sleep(KEEPER_WAIT_MS);
-    } while (now().monotonicNs < end);
+      await sleep(IMPORT_PAUSE_MS);
+    } while (now().monotonicNs < endNs);
     return !isRemaking;
+  }
+
+  /** Where other smbd children are at all that is left, they are waited for. */
+  async #imports(body: ImportBody, endNs: bigint): Promise<Imports> {
+    for (;;) {
+      const { imports, effects } = this.#core.import(now(), body);
+      await this.#perform(effects);
+      if (imports.handles.length > 0 || !imports.more || now().monotonicNs >= endNs) {
+        return imports;
+      }
+      await sleep(IMPORT_PAUSE_MS);
+    }
   }
 
   /** Whether the death of its smbd child is still to be reported. */
@@ -214,10 +226,15 @@ export class Daemon {
     return isHeld && !isAlive(record.serverId.pid);
   }
 
+  /** Without those of process durability that are away: nothing is to happen to them. */
   #concerned({ share, dev, ino }: ImportBody): Handle[] {
     const { table } = this.#core;
-    if (share === null) return [...table.onFile(dev, ino)];
-    return [...table.allLive()].filter(({ record }) => record.share === share);
+    const concerned: Handle[] = [];
+    for (const handle of share === null ? table.onFile(dev, ino) : table.allLive()) {
+      if (handle.state.name !== 'connected' && handle.reopening === null) continue;
+      if (share === null || handle.record.share === share) concerned.push(handle);
+    }
+    return concerned;
   }
 
   #isBeingRemade(handle: Handle): boolean {

@@ -17,16 +17,20 @@ import {
   heldRound,
 } from './create-close.js';
 import { EventSource } from './events.js';
-import { median } from './figures.js';
+import { median, type Pair } from './figures.js';
+import { HOST, type HostRounds, hostRound, makeCrowds } from './host.js';
 import { machine, renderMachine } from './machine.js';
 import { compared, comparedAt, renderTable, type Section } from './report.js';
 import { type ResumeSamples, resumeRound } from './resume.js';
-import { connectSides, fileName, makeFiles, type Side } from './side.js';
+import { connectSides, fileName, makeFiles, SHARES, type Side } from './side.js';
+import { FORGOTTEN, treeConnectRound } from './tree-connect.js';
 
 const run = promisify(execFile);
 const RESUMES_PER_ROUND = 8;
 const LIVES = 5000;
 const DEPOSITS = 20_000;
+/** Each restarts smbd. */
+const MOST_RESTARTS = 7;
 
 const options = yargs(hideBin(process.argv))
   .scriptName('bench')
@@ -102,11 +106,59 @@ async function resume(samba: DevSamba, sides: [Side, Side]): Promise<Section> {
 /** Files that nobody is away from, while others are: nobody is asked about them. */
 async function besideAway(samba: DevSamba): Promise<Section> {
   progress(`${AWAY} handles of other files`);
-  await sendAway(samba);
+  await sendAway(samba, 'durable');
   const section = await createClose(samba, false);
   if (countAway(samba) < AWAY) throw new Error('handles ended while it was measured');
   samba.ctl('expire', '--all', '--yes');
   return { ...section, title: `The same, while ${AWAY} handles of other files are away` };
+}
+
+/** On a share that differs from `plain` in the module and where it keeps what it knows. */
+async function host(samba: DevSamba): Promise<Section> {
+  const title = 'CREATE+CLOSE, durable v2, persistent:durability = host';
+  const into: HostRounds = {
+    medianUs: [],
+    p99Us: [],
+    inFlightPerSecond: [],
+    clientsPerSecond: [],
+    lockMedianUs: [],
+  };
+  await samba.addShare(
+    HOST,
+    'posix locking = no',
+    'vfs objects = persistent',
+    'persistent:durability = host',
+  );
+  const crowds = await makeCrowds(samba);
+  await rounds(title, (round) => hostRound(crowds, round, into));
+  return {
+    title,
+    rows: [
+      compared('latency, median', 'us', into.medianUs, 'added'),
+      compared('latency, p99', 'us', into.p99Us, 'added'),
+      compared('rate, 16 in flight', 'per second', into.inFlightPerSecond, 'ratio'),
+      compared('rate, 4 clients', 'per second', into.clientsPerSecond, 'ratio'),
+      compared('LOCK+UNLOCK, median', 'us', into.lockMedianUs, 'added'),
+    ],
+  };
+}
+
+/** Everything of a share that is away is put into smbd's records before it is answered. */
+async function treeConnects(samba: DevSamba): Promise<Section> {
+  const title = `Tree connect after a restart of smbd, ${AWAY} handles to import`;
+  progress(title);
+  await sendAway(samba, FORGOTTEN);
+  const pairs: Pair[] = [];
+  for (let round = 0; round < Math.min(options.rounds, MOST_RESTARTS); round += 1) {
+    progress(`${title}, round ${round + 1}`);
+    pairs.push(await treeConnectRound(samba));
+  }
+  if (countAway(samba) < AWAY) throw new Error('handles ended while it was measured');
+  samba.ctl('expire', '--all', '--yes');
+  return {
+    title,
+    rows: [compared('latency, median', 'us', pairs, 'added', { atMost: 1_000_000 })],
+  };
 }
 
 async function events(samba: DevSamba): Promise<Section> {
@@ -149,7 +201,7 @@ async function deposits(samba: DevSamba): Promise<Section> {
 const measuredOn = machine();
 const samba = await DevSamba.up('--log-level', '0');
 try {
-  makeFiles(samba);
+  for (const share of Object.values(SHARES)) makeFiles(samba, share);
   const sides = await connectSides(samba);
   const sections = [
     await createClose(samba, false),
@@ -159,6 +211,9 @@ try {
     await resume(samba, sides),
     await events(samba),
     await deposits(samba),
+    // these restart smbd
+    await host(samba),
+    await treeConnects(samba),
   ];
   progress('done');
   if (options.json) {

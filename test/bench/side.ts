@@ -22,29 +22,31 @@ export interface Side {
   smbdPid: number;
 }
 
-const SHARES = { stock: 'plain', module: 'durable' } as const;
+export const SHARES = { stock: 'plain', module: 'durable' } as const;
 
-export function makeFiles(samba: DevSamba): void {
-  for (const share of Object.values(SHARES)) {
-    for (let index = 0; index < FILES; index += 1) {
-      const path = samba.sharePath(share, fileName(index));
-      writeFileSync(path, 'bench');
-      chmodSync(path, 0o666);
-    }
+export function makeFiles(samba: DevSamba, share: string): void {
+  for (let index = 0; index < FILES; index += 1) {
+    const path = samba.sharePath(share, fileName(index));
+    writeFileSync(path, 'bench');
+    chmodSync(path, 0o666);
   }
 }
 
-async function connect(samba: DevSamba, name: keyof Pair): Promise<Side> {
-  const share = SHARES[name];
+export async function connectSide(
+  samba: DevSamba,
+  name: Side['name'],
+  share: string,
+): Promise<Side> {
   const [client, smbdPid] = await newChild(samba.pid('smbd'), () => samba.connect(share));
   return { name, share, client, smbdPid };
 }
 
 /** Both sides anew. In odd rounds the module's smbd child is the older one. */
 export async function connectSides(samba: DevSamba, round = 0): Promise<[Side, Side]> {
-  if (round % 2 === 0) return [await connect(samba, 'stock'), await connect(samba, 'module')];
-  const module = await connect(samba, 'module');
-  return [await connect(samba, 'stock'), module];
+  const connect = (name: Side['name']) => connectSide(samba, name, SHARES[name]);
+  if (round % 2 === 0) return [await connect('stock'), await connect('module')];
+  const module = await connect('module');
+  return [await connect('stock'), module];
 }
 
 export function openOptions(isDurable: boolean): OpenOptions {

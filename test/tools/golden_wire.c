@@ -341,11 +341,11 @@ static void print_messages(void)
 	print_hex("contend with nothing alive", &m);
 	msgpack_sbuffer_clear(&m);
 	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, client_guid, "data",
-			 0, 0);
+			 0, 0, 7);
 	print_hex("import of a share", &m);
 	msgpack_sbuffer_clear(&m);
 	wire_pack_import(&m, CONTEND_SEQ, &other, epoch, client_guid, NULL,
-			 2049, 131313);
+			 2049, 131313, CONTEND_SEQ);
 	print_hex("import of a file", &m);
 	msgpack_sbuffer_clear(&m);
 

@@ -15,6 +15,8 @@ import {
   type Moment,
   type State,
 } from './handle.js';
+import { ImportNews } from './import-news.js';
+import { ImportOffers } from './import-offers.js';
 import { type Step, transition } from './lifecycle.js';
 import type { Policy } from './policy.js';
 import { Table } from './table.js';
@@ -40,6 +42,8 @@ export class Context {
   readonly counters = new Counters();
   readonly deadlines = new Deadlines();
   readonly writeTimes = new WriteTimes();
+  readonly importOffers = new ImportOffers();
+  readonly importNews = new ImportNews();
   /** Ended handles whose descriptor the keeper may still hold. They stay in the store. */
   readonly owedDrops = new Set<string>();
   /** Handles whose state changed since this was last emptied. */

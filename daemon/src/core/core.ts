@@ -113,7 +113,9 @@ export class Core {
 
   /** The handles that smbd has to take into its records before anybody opens their files. */
   import(now: Moment, body: ImportBody): { imports: Imports; effects: Effect[] } {
-    const effects = this.#run(now, () => this.#keeper.believeAll());
+    const effects = this.#run(now, () => {
+      if (!this.importGoesOn(now, body)) this.#keeper.believeAll();
+    });
     const { tooMany, ...imports } = importsFor(this.#context, this.#keeper, now, body);
     effects.push(
       ...this.#run(now, () => {
@@ -123,6 +125,11 @@ export class Core {
       }),
     );
     return { imports, effects };
+  }
+
+  /** What it needs to know was looked at when its round began, and will be at the end. */
+  importGoesOn(now: Moment, body: ImportBody): boolean {
+    return this.#context.importOffers.goesOn(body, now);
   }
 
   contend(now: Moment, body: ContendBody): Displaced {

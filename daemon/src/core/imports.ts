@@ -23,14 +23,21 @@ export interface Wanted extends Imports {
 }
 
 export function importsFor(
-  { table }: Context,
+  { table, importOffers }: Context,
   keeper: KeeperView,
   now: Moment,
   body: ImportBody,
 ): Wanted {
-  const candidates = body.share === null ? table.onFile(body.dev, body.ino) : table.allLive();
+  const rest = importOffers.rest(body, now);
+  const candidates =
+    rest ?? (body.share === null ? table.onFile(body.dev, body.ino) : table.allLive());
+  const isFull = (): Wanted => {
+    importOffers.stop(body, candidates, now);
+    return { more: true, handles, tooMany };
+  };
   const handles: Imports['handles'] = [];
   const tooMany: Handle[] = [];
+  let isElsewhere = false;
   let locks = 0;
   for (const handle of candidates) {
     const disconnect = wanted(handle, now, body);
@@ -41,10 +48,13 @@ export function importsFor(
       tooMany.push(handle);
       continue;
     }
+    const offeredTo = body.share === null ? 'nobody' : importOffers.to(handle, body, now);
+    if (offeredTo === 'other') isElsewhere = true;
+    if (offeredTo !== 'nobody') continue;
     locks += handle.locks.length;
-    if (handles.length === HANDLES_MAX || locks > LOCKS_MAX) {
-      return { more: true, handles, tooMany };
-    }
+    // this one is found when all are gone through anew
+    if (locks > LOCKS_MAX) return isFull();
+    if (body.share !== null) importOffers.make(handle, body, now);
     handles.push({
       record: withoutForeignWrite(handle, table.onFile(handle.record.dev, handle.record.ino)),
       disconnectedRealtimeNs: disconnect.since.realtimeNs,
@@ -52,8 +62,11 @@ export function importsFor(
       levelLost: handle.levelLost,
       locks: handle.locks,
     });
+    if (handles.length === HANDLES_MAX) return isFull();
   }
-  return { more: false, handles, tooMany };
+  importOffers.finish(body);
+  // what came behind the back of a round is seen when it begins anew
+  return { more: isElsewhere || rest !== null, handles, tooMany };
 }
 
 /**
@@ -82,12 +95,14 @@ function withoutForeignWrite({ id, record }: Handle, onFile: Iterable<Handle>): 
 function wanted(handle: Handle, now: Moment, body: ImportBody) {
   const { share, recordsEpoch, clientGuid, serverId } = body;
   const { state, record, importedIn, importedBy } = handle;
-  const isOwn = record.clientGuid === clientGuid;
-  const isDone = importedBy !== null && sameServer(importedBy, serverId);
   const disconnect = disconnectOf(state);
   if (disconnect === null) return null;
-  if (importedIn === recordsEpoch && (!isOwn || isDone)) return null;
   if (share !== null && share !== record.share) return null;
+  if (importedIn === recordsEpoch) {
+    const isOwn = record.clientGuid === clientGuid;
+    const isDone = importedBy !== null && sameServer(importedBy, serverId);
+    if (!isOwn || isDone) return null;
+  }
   return disconnect.deadlineNs > now.monotonicNs ? disconnect : null;
 }
 
@@ -98,6 +113,7 @@ export function imported(
   { recordsEpoch }: EventBody<'imported'>,
 ): void {
   const disconnect = disconnectOf(handle.state);
+  context.importOffers.end(handle);
   if (disconnect === null) return;
   handle.importedBy = server;
   const isNews = disconnect.orphan || handle.record.recordsEpoch !== recordsEpoch;
@@ -105,8 +121,7 @@ export function imported(
   if (handle.state.name === 'claimed') context.change(handle, { step: 'lapse' });
   const wasImportedIn = handle.importedIn;
   handle.importedIn = recordsEpoch;
-  context.put(handle);
-  if (isNews && wasImportedIn !== recordsEpoch) context.publish('import', handle);
+  context.importNews.add(context, { handle, isNews: isNews && wasImportedIn !== recordsEpoch });
 }
 
 /** Somebody has the file already, or the descriptor is gone: it can never be resumed. */
@@ -116,6 +131,7 @@ export function importFailed(
   { reason }: EventBody<'importFailed'>,
 ): void {
   const name = reason === 'superseded' ? 'superseded' : 'failed';
+  context.importOffers.end(handle);
   if (handle.state.name !== 'disconnected') return;
   // the next list of the keeper tells, and it is made again
   if (reason === 'descriptor-lost' && handle.reopening !== null) return;

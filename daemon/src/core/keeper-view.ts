@@ -32,6 +32,8 @@ export class KeeperView {
   readonly #entries = new Map<string, KeeperEntry>();
   /** Handles that their smbd child no longer holds, to be resolved by the next list. */
   readonly #unresolved = new Map<Handle, State>();
+  /** Handles that nobody but the keeper has told of, and not long ago. */
+  readonly #strangers = new Set<string>();
   #listStarted: Moment | null = null;
   #listed = false;
 
@@ -70,11 +72,10 @@ export class KeeperView {
 
   /** The same for all that is parked: its smbd child may have died before it could say so. */
   believeAll(): void {
-    for (const { id, state } of this.#entries.values()) {
-      const before = this.#context.table.live(id)?.state.name;
-      if (state !== 'parked' || before === 'disconnected' || before === 'claimed') continue;
-      this.believe(id);
+    for (const { id, state } of this.#context.table.allLive()) {
+      if (state.name === 'connected') this.believe(id);
     }
+    for (const id of this.#strangers) this.believe(id);
   }
 
   listStarted(): void {
@@ -96,7 +97,7 @@ export class KeeperView {
     const handle = this.#context.table.live(entry.id);
     if (handle === undefined) {
       if (this.#hasEnded(entry.id)) this.expectGone(entry.id);
-      else if (entry.state !== 'held') this.#afterSettling(() => this.#takeOverIfUnknown(entry));
+      else if (entry.state !== 'held') this.#meet(entry);
       return;
     }
     this.#found(handle, entry);
@@ -217,6 +218,14 @@ export class KeeperView {
     handle.retained = false;
     if (handle.reopening !== null) this.#remaking.begin(handle);
     else this.#context.end(handle, 'failed', 'descriptor-lost', { server: null, drop: false });
+  }
+
+  #meet(entry: KeeperEntry): void {
+    this.#strangers.add(entry.id);
+    this.#afterSettling(() => {
+      this.#strangers.delete(entry.id);
+      this.#takeOverIfUnknown(entry);
+    });
   }
 
   #takeOverIfUnknown(entry: KeeperEntry): void {

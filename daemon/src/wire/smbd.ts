@@ -18,6 +18,7 @@ import {
   uint32,
   uint64,
   WireError,
+  withDefault,
 } from './codec.js';
 import { appInstance, fileStat, handleRecord, lock, type ServerId, serverId } from './records.js';
 
@@ -111,6 +112,7 @@ const requestBodies = {
     share: nullable(text),
     dev: uint64,
     ino: uint64,
+    round: withDefault(uint64, 0n),
   }),
   takeover: map({
     serverId,

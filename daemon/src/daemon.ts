@@ -3,20 +3,20 @@
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { AdminDesk } from './admin-desk.js';
 import { now, readBootId } from './clock.js';
 import { Complaints } from './complaints.js';
 import { Core, type Displaced } from './core/core.js';
 import type { Effect } from './core/effects.js';
-import { type Handle, NS_PER_MS } from './core/handle.js';
+import type { Handle } from './core/handle.js';
 import { timeText } from './core/text.js';
 import { adminEndpoint } from './endpoints/admin.js';
 import type { RouterEndpoint } from './endpoints/router.js';
 import { smbdEndpoint } from './endpoints/smbd.js';
 import { WatchEndpoint } from './endpoints/watch.js';
 import { HostDurability } from './host-durability.js';
+import { ImportDesk } from './import-desk.js';
 import { logEvent } from './journal.js';
 import { KeeperClient } from './keeper/client.js';
 import { Performer } from './performer.js';
@@ -24,12 +24,9 @@ import { isAlive, Servers } from './servers.js';
 import type { WatchEventName } from './shared/admin.js';
 import { LmdbStore } from './store/lmdb-store.js';
 import { SteadyStore, type StoreListener } from './store/steady-store.js';
-import type { ImportBody, Imports, TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
+import type { TakeoverAnswer, TakeoverBody } from './wire/smbd.js';
 
 const SERVER_CHECK_MS = 2_000;
-/** Less than the 100 ms of the module's shortest wait for an answer. */
-const IMPORT_WAIT_NS = 80n * NS_PER_MS;
-const IMPORT_PAUSE_MS = 10;
 
 export interface DaemonOptions {
   readonly runDirectory: string;
@@ -47,6 +44,7 @@ export class Daemon {
   readonly #keeper: KeeperClient;
   readonly #performer: Performer;
   readonly #durability: HostDurability;
+  readonly #imports: ImportDesk;
   readonly #smbd: RouterEndpoint;
   readonly #admin: RouterEndpoint;
   #serverCheck: NodeJS.Timeout | null = null;
@@ -73,6 +71,11 @@ export class Daemon {
       publish: (event) => this.#watch.publish(event),
     });
     this.#durability = new HostDurability(this.#core, this.#store, log);
+    this.#imports = new ImportDesk({
+      core: this.#core,
+      keeper: this.#keeper,
+      perform: (effects) => this.#perform(effects),
+    });
     this.#smbd = this.#makeSmbdEndpoint();
     const desk = new AdminDesk({
       core: this.#core,
@@ -173,77 +176,10 @@ export class Daemon {
       },
       arrive: (arrival) => this.#displace(() => this.#core.arrive(now(), arrival)),
       contend: (contention) => this.#displace(() => this.#core.contend(now(), contention)),
-      import: async (wanted) => {
-        const endNs = now().monotonicNs + IMPORT_WAIT_NS;
-        const goesOn = this.#core.importGoesOn(now(), wanted);
-        const allSeen = goesOn || (await this.#orphansSeen(wanted, endNs));
-        if (!this.#core.keeperListed) return null;
-        const imports = await this.#imports(wanted, endNs);
-        return allSeen ? imports : { ...imports, more: true };
-      },
+      import: (wanted) => this.#imports.answer(wanted),
       takeover: (takeover, answer) => void this.#takeOver(takeover, answer),
       bad: (endpoint, why) => this.#complaints.bad(endpoint, why),
     });
-  }
-
-  /**
-   * Until the keeper has told of every smbd child that is dead, and has all that
-   * can be made again, or a bounded while has passed. False: there is more to come.
-   */
-  async #orphansSeen(body: ImportBody, endNs: bigint): Promise<boolean> {
-    let isRemaking = true;
-    do {
-      // its answer comes behind every report of what happened before
-      await this.#keeper.info();
-      const concerned = this.#concerned(body);
-      isRemaking = concerned.some((handle) => this.#isBeingRemade(handle));
-      if (
-        this.#core.keeperListed &&
-        !isRemaking &&
-        !concerned.some((handle) => this.#isMissing(handle))
-      )
-        return true;
-      await sleep(IMPORT_PAUSE_MS);
-    } while (now().monotonicNs < endNs);
-    return !isRemaking;
-  }
-
-  /** Where other smbd children are at all that is left, they are waited for. */
-  async #imports(body: ImportBody, endNs: bigint): Promise<Imports> {
-    for (;;) {
-      const { imports, effects } = this.#core.import(now(), body);
-      await this.#perform(effects);
-      if (imports.handles.length > 0 || !imports.more || now().monotonicNs >= endNs) {
-        return imports;
-      }
-      await sleep(IMPORT_PAUSE_MS);
-    }
-  }
-
-  /** Whether the death of its smbd child is still to be reported. */
-  #isMissing({ id, state, retained, record }: Handle): boolean {
-    const isHeld = state.name === 'connected' && retained && !this.#core.isParked(id);
-    return isHeld && !isAlive(record.serverId.pid);
-  }
-
-  /** Without those of process durability that are away: nothing is to happen to them. */
-  #concerned({ share, dev, ino }: ImportBody): Handle[] {
-    const { table } = this.#core;
-    const concerned: Handle[] = [];
-    for (const handle of share === null ? table.onFile(dev, ino) : table.allLive()) {
-      if (handle.state.name !== 'connected' && handle.reopening === null) continue;
-      if (share === null || handle.record.share === share) concerned.push(handle);
-    }
-    return concerned;
-  }
-
-  #isBeingRemade(handle: Handle): boolean {
-    const { state, retained, reopening, record } = handle;
-    if (reopening === null) return false;
-    if (state.name !== 'connected') return this.#core.isBeingRemade(handle);
-    if (isAlive(record.serverId.pid)) return false;
-    if (!retained) this.#perform(this.#core.serverDied(now(), record.serverId));
-    return this.#core.isBeingRemade(handle);
   }
 
   async #takeOver(takeover: TakeoverBody, answer: (answer: TakeoverAnswer) => void): Promise<void> {

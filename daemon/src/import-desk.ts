@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Answers an smbd child that asks which handles it is to take into smbd's records
-// (docs/protocol.md 1.2, `import`), when all that may have died has been heard of.
+// (docs/protocol.md 1.1, `import`), when all that may have died has been heard of.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { now } from './clock.js';

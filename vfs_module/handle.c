@@ -9,6 +9,7 @@
 #include "local_access.h"
 #include "persistd.h"
 #include "records.h"
+#include "strength.h"
 #include "timeouts.h"
 
 #include <sys/random.h>
@@ -172,10 +173,8 @@ static unsigned wire_oplock(const struct files_struct *fsp)
 
 static const char *kind_text(const struct persistent_handle *h)
 {
-	if (h->cookie.kind == PERSISTENT_KIND_RESILIENT) {
-		return "resilient";
-	}
-	return h->state == HANDLE_ASKED ? "plain" : "durable";
+	return h->state == HANDLE_ASKED ? "plain" :
+					  cookie_kind_name(h->cookie.kind);
 }
 
 /* The handle record of docs/protocol.md 1.2. */
@@ -362,12 +361,13 @@ static void hurry_app_instance(const struct persistent_handle *h)
 
 void handle_announce(struct persistent_handle *h)
 {
+	const bool is_new = h->state == HANDLE_GRANTED;
 	msgpack_sbuffer record = { 0 };
 	bool changed = false;
 
 	take_true_name(h);
 	changed = restore_create_guid(h);
-	if (h->state == HANDLE_GRANTED) {
+	if (is_new) {
 		changed |= timeouts_settle(h);
 	}
 	fault_point("grant.before-record");
@@ -390,8 +390,12 @@ void handle_announce(struct persistent_handle *h)
 	}
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
+	if (is_new && h->cookie.kind == PERSISTENT_KIND_PERSISTENT) {
+		strength_settle(h);
+	} else {
+		settle_durability(h, DURABILITY_WAIT_MS);
+	}
 	h->out_context_blobs = NULL;
-	settle_durability(h, DURABILITY_WAIT_MS);
 	hurry_app_instance(h);
 }
 
@@ -404,14 +408,26 @@ void handle_announce_plain(struct persistent_handle *h)
 	}
 }
 
-bool handle_secure(struct persistent_handle *h)
+bool handle_is_secure(const struct persistent_handle *h)
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + SECURE_BUDGET_NS;
-	msgpack_sbuffer record = { 0 };
 	struct stat st = { 0 };
 
-	if (!descriptors_ready() ||
-	    fstat(fsp_get_pathref_fd(h->fsp), &st) == -1) {
+	/* a refusal of the deposit would come before this answer */
+	return h->deposited &&
+	       fstat(fsp_get_pathref_fd(h->fsp), &st) == 0 &&
+	       descriptors_settled(st.st_dev, st.st_ino, deadline_ns) &&
+	       h->deposited &&
+	       (h->survives_host ?
+			durability_settle(clock_ms_until(deadline_ns)) :
+			link_settle(clock_ms_until(deadline_ns)));
+}
+
+bool handle_secure(struct persistent_handle *h)
+{
+	msgpack_sbuffer record = { 0 };
+
+	if (!descriptors_ready()) {
 		return false;
 	}
 	msgpack_sbuffer_init(&record);
@@ -425,13 +441,7 @@ bool handle_secure(struct persistent_handle *h)
 	}
 	msgpack_sbuffer_destroy(&record);
 	fault_point("resilient.after-deposit");
-	/* a refusal of the deposit would come before this answer */
-	return h->deposited &&
-	       descriptors_settled(st.st_dev, st.st_ino, deadline_ns) &&
-	       h->deposited &&
-	       (h->survives_host ?
-			durability_settle(clock_ms_until(deadline_ns)) :
-			link_settle(clock_ms_until(deadline_ns)));
+	return handle_is_secure(h);
 }
 
 void handle_closed(struct persistent_handle *h, const char *reason)
@@ -496,6 +506,19 @@ void handle_tell_again(struct persistent_handle *h)
 
 	msgpack_sbuffer_init(&record);
 	if (pack_record(h, &record)) {
+		queue_record(h, "grant", &record);
+	}
+	msgpack_sbuffer_destroy(&record);
+}
+
+void handle_changed(struct persistent_handle *h)
+{
+	msgpack_sbuffer record = { 0 };
+
+	msgpack_sbuffer_init(&record);
+	if (h->deposited && pack_record(h, &record)) {
+		(void)descriptors_adopt(h->cookie.cookie, record.data,
+					record.size);
 		queue_record(h, "grant", &record);
 	}
 	msgpack_sbuffer_destroy(&record);

@@ -46,6 +46,8 @@ async function isProtected(held: Held, share = held.client.tree.share): Promise<
 async function locked(share: string, options = READ_SHARED()): Promise<Held> {
   const held = await strong(samba, options, share);
   await held.open.lock(RANGE).ok();
+  const durability = share === 'process' ? 'process' : 'host';
+  assert.equal(samba.handle(held.name).durability, durability, 'its lock was flushed in time');
   return held;
 }
 

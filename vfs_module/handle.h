@@ -101,6 +101,15 @@ void handle_announce(struct persistent_handle *h);
  */
 void handle_announce_plain(struct persistent_handle *h);
 
+/*
+ * The name by which its client knows the file; NULL: by its own. Has the client,
+ * or another through smbd, renamed it since, it knows.
+ */
+const char *handle_known_name(const struct persistent_handle *h);
+
+/* The handle record of docs/protocol.md 1.2. False: it cannot be made. */
+bool handle_pack_record(struct persistent_handle *h, msgpack_sbuffer *out);
+
 /* persistd shall know the handle as it is now. */
 void handle_tell_again(struct persistent_handle *h);
 

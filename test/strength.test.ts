@@ -204,10 +204,10 @@ test('it can be dropped and resumed many times', async () => {
 });
 
 test('it returns just before the deadline and has its handle', async () => {
-  const held = await away(strongOptions({ timeoutMs: 3_000 }));
-  await samba.until('the last second', () => {
+  const held = await away(strongOptions({ timeoutMs: 6_000 }));
+  await samba.until('the last seconds', () => {
     const left = samba.handle(held.name).expires_in_ms;
-    return left !== null && left < 1_500;
+    return left !== null && left < 3_000;
   });
   await comesBack(held);
 });
@@ -482,7 +482,8 @@ test('persistctl extend moves its deadline', async () => {
   const { id, expires_at: before } = samba.handle(held.name);
   assert.equal(samba.ctl('extend', id, '--by', '5m').status, 0);
   const { expires_at: after } = samba.handle(held.name);
-  assert.equal(Date.parse(after ?? '') - Date.parse(before ?? ''), 300_000);
+  const gainedMs = Date.parse(after ?? '') - Date.parse(before ?? '');
+  assert.ok(Math.abs(gainedMs - 300_000) <= 1, `${gainedMs} ms; both are shown in whole ones`);
   await comesBack(held);
 });
 

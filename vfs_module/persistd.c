@@ -417,12 +417,6 @@ static void waited_in_vain(void)
 		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
 }
 
-static void settled_in_vain(uint64_t now_ns)
-{
-	persistd.no_settling_until_ns =
-		now_ns + LINK_RETRY_MS * CLOCK_NS_PER_MS;
-}
-
 /*
  * In vain, it costs neither events nor questions: link_check() finds out
  * whether persistd is away or was only slow.
@@ -436,14 +430,14 @@ bool link_settle(int wait_ms)
 	    now < persistd.no_settling_until_ns) {
 		return false;
 	}
-	if (!persistd.greeted && !wait_for(ZMQ_POLLOUT, deadline)) {
-		settled_in_vain(deadline);
-		return false;
+	if (!persistd.greeted) {
+		(void)wait_for(ZMQ_POLLOUT, deadline);
 	}
 	link_flush();
 	while (!persistd.lost && events_outstanding()) {
 		if (!wait_for(ZMQ_POLLIN, deadline)) {
-			settled_in_vain(deadline);
+			persistd.no_settling_until_ns =
+				deadline + LINK_RETRY_MS * CLOCK_NS_PER_MS;
 			return false;
 		}
 		drain_replies();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
+#include "clock.h"
 #include "durability.h"
 #include "fault.h"
 #include "handle.h"
@@ -8,6 +9,9 @@
 
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
+
+/* After a wait in vain, as of durability_settle(). */
+#define NO_WAIT_NS CLOCK_NS_PER_S
 
 bool strength_is_wanted(const struct connection_struct *conn)
 {
@@ -23,11 +27,20 @@ enum persistent_kind strength_kind(const struct persistent_handle *h)
 
 static bool has_strength(const struct persistent_handle *h)
 {
+	static uint64_t no_wait_until_ns;
+
 	if (h->deposited && h->survives_host) {
 		/* persistd asks the keeper for it before it says so */
 		return durability_settle(DURABILITY_WAIT_MS);
 	}
-	return handle_is_secure(h);
+	if (clock_monotonic_ns() < no_wait_until_ns) {
+		return false;
+	}
+	if (handle_is_secure(h)) {
+		return true;
+	}
+	no_wait_until_ns = clock_monotonic_ns() + NO_WAIT_NS;
+	return false;
 }
 
 void strength_settle(struct persistent_handle *h)

@@ -125,6 +125,8 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
       '\tpersistent:resilient durability = Host',
       '\tpersistent:local access = Keep',
       '\tpersistent:unsafe = maybe',
+      '\tpersistent:strength = full',
+      '\tpersistent:persistent timeout = soon',
       '\tpersistent:socket directory = /third',
     ].join('\n'),
   );
@@ -134,6 +136,8 @@ test('doctor warns about misspelt options, foreign run directories and lost leas
   assert.match(text, /durable timeout max = soon" is not a number/);
   assert.match(text, /resilient local access = maybe" is neither/);
   assert.match(text, /unsafe = maybe" is neither/);
+  assert.match(text, /strength = full" is neither "yes" nor "no"/);
+  assert.match(text, /persistent timeout = soon" is not a number/);
   assert.match(text, /persistent:durability = always" is neither "process" nor "host"/);
   assert.not.match(text, /Keep/);
   assert.match(text, /persistd of \/elsewhere/);

@@ -27,8 +27,8 @@ const SHARE = 'posix'; // its byte-range locks are the kernel's, too
 
 const upgrade = () => samba.verb('upgrade', 'keeper');
 
-async function locked(options: OpenOptions, resilient: boolean): Promise<Held> {
-  const held = await hold(samba, SHARE, options);
+async function locked(options: OpenOptions, resilient: boolean, share = SHARE): Promise<Held> {
+  const held = await hold(samba, share, options);
   if (resilient) await held.open.requestResiliency(60_000).ok();
   await held.open.write(0, 'written before').ok();
   await held.open.lock(RANGE).ok();
@@ -36,8 +36,9 @@ async function locked(options: OpenOptions, resilient: boolean): Promise<Held> {
 }
 
 /** Tries again and again to have the file; is refused each time, or it says so. */
-async function intruder(name: string) {
-  const client = await samba.connect(SHARE);
+async function intruder({ name, client: owner }: Held) {
+  // the first try waits while the owner has a lease and does not give it up
+  const client = await samba.connect(owner.tree.share, { timeoutMs: 60_000 });
   let tries = 0;
   let over = false;
   const trying = (async () => {
@@ -88,19 +89,22 @@ async function worker() {
 async function amidst(body: () => Promise<void>): Promise<void> {
   const durable = () => locked(optionsOf(USUAL), false);
   const resilient = () => locked({ ...optionsOf(USUAL), share: Share.NONE }, true);
-  const away = [await durable(), await resilient()];
-  const here = [await durable(), await resilient()];
+  const persistent = () => locked({ ...optionsOf(USUAL), share: Share.NONE }, false, 'strong');
+  const away = [await durable(), await resilient(), await persistent()] as const;
+  const here = [await durable(), await resilient(), await persistent()] as const;
   for (const held of away) {
     await held.client.drop();
     await samba.disconnected(held.name);
   }
   await samba.until('the deposits', () => samba.kept() >= away.length + here.length);
   // who opens the file of a durable handle that is away ends it
-  const contested = [away[1], here[0]].map((held) => held?.path ?? '');
+  const contested = [away[1].path, here[0].path];
   const locks = await Promise.all(contested.map((path) => contend(path, 0, 10)));
   const ends = [
-    await intruder(away[1]?.name ?? ''),
-    await intruder(here[1]?.name ?? ''),
+    await intruder(away[1]),
+    await intruder(away[2]),
+    await intruder(here[1]),
+    await intruder(here[2]),
     await worker(),
   ];
   await body();

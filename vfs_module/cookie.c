@@ -16,6 +16,34 @@
 #define COOKIE_VERSION 1
 #define COOKIE_HEADER_SIZE 96
 #define COOKIE_APP_INSTANCE_SIZE 32
+#define COOKIE_KIND_OFFSET 38
+
+static const char *const kind_names[] = {
+	[PERSISTENT_KIND_DURABLE] = "durable",
+	[PERSISTENT_KIND_RESILIENT] = "resilient",
+	[PERSISTENT_KIND_PERSISTENT] = "persistent",
+};
+
+const char *cookie_kind_name(enum persistent_kind kind)
+{
+	return kind_names[kind];
+}
+
+enum persistent_kind cookie_kind_named(const char *name)
+{
+	size_t kind = ARRAY_SIZE(kind_names) - 1;
+
+	while (kind > PERSISTENT_KIND_DURABLE &&
+	       strcmp(kind_names[kind], name) != 0) {
+		kind--;
+	}
+	return kind;
+}
+
+bool cookie_is_protected(const struct persistent_cookie *c)
+{
+	return c->kind != PERSISTENT_KIND_DURABLE;
+}
 
 static uint8_t *push_app_instance(uint8_t *out,
 				  const struct wire_app_instance *app)
@@ -61,7 +89,7 @@ NTSTATUS cookie_push(TALLOC_CTX *mem_ctx, const struct persistent_cookie *c,
 	memcpy(out.data + 20, c->cookie, sizeof(c->cookie));
 	SCVAL(out.data, 36, c->durable_version);
 	SCVAL(out.data, 37, c->is_pathref);
-	SCVAL(out.data, 38, c->kind);
+	SCVAL(out.data, COOKIE_KIND_OFFSET, c->kind);
 	SCVAL(out.data, 39, app->given ? 1 + app->has_version : 0);
 	SIVAL(out.data, 40, c->disconnects);
 	SIVAL(out.data, 44, c->create_options);
@@ -87,7 +115,7 @@ bool cookie_pull(const DATA_BLOB *blob, struct persistent_cookie *c)
 	if (blob->length < COOKIE_HEADER_SIZE ||
 	    memcmp(blob->data, COOKIE_MAGIC, COOKIE_MAGIC_SIZE) != 0 ||
 	    IVAL(blob->data, 16) != COOKIE_VERSION ||
-	    CVAL(blob->data, 38) > PERSISTENT_KIND_RESILIENT ||
+	    CVAL(blob->data, COOKIE_KIND_OFFSET) >= ARRAY_SIZE(kind_names) ||
 	    CVAL(blob->data, 39) > 2) {
 		return false;
 	}
@@ -100,7 +128,7 @@ bool cookie_pull(const DATA_BLOB *blob, struct persistent_cookie *c)
 	*c = (struct persistent_cookie) {
 		.durable_version = CVAL(blob->data, 36),
 		.is_pathref = CVAL(blob->data, 37) != 0,
-		.kind = CVAL(blob->data, 38),
+		.kind = CVAL(blob->data, COOKIE_KIND_OFFSET),
 		.disconnects = IVAL(blob->data, 40),
 		.create_options = IVAL(blob->data, 44),
 		.timeout_ms = IVAL(blob->data, 84),
@@ -123,4 +151,9 @@ bool cookie_pull(const DATA_BLOB *blob, struct persistent_cookie *c)
 	pull_app_instance(blob->data + COOKIE_HEADER_SIZE,
 			  CVAL(blob->data, 39), &c->app_instance);
 	return true;
+}
+
+void cookie_change_kind(const DATA_BLOB *blob, enum persistent_kind kind)
+{
+	SCVAL(blob->data, COOKIE_KIND_OFFSET, kind);
 }

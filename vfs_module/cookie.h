@@ -13,6 +13,7 @@
 enum persistent_kind {
 	PERSISTENT_KIND_DURABLE = 0,
 	PERSISTENT_KIND_RESILIENT = 1,
+	PERSISTENT_KIND_PERSISTENT = 2, /* `persistent:strength = yes` */
 };
 
 /*
@@ -44,11 +45,26 @@ struct persistent_cookie {
 	DATA_BLOB stock;          /* vfs_default's own cookie */
 };
 
+/* As the messages name it (docs/protocol.md 1.2). */
+const char *cookie_kind_name(enum persistent_kind kind);
+
+/* The kind of that name; durable if there is none. */
+enum persistent_kind cookie_kind_named(const char *name);
+
+/*
+ * Whether its share mode and locks stay in force while its client is away, and
+ * it stays itself whatever becomes of its oplock or lease.
+ */
+bool cookie_is_protected(const struct persistent_cookie *c);
+
 /* c->stock is copied into the result. */
 NTSTATUS cookie_push(TALLOC_CTX *mem_ctx, const struct persistent_cookie *c,
 		     DATA_BLOB *blob);
 
 /* False if blob is none of ours. c->stock points into blob. */
 bool cookie_pull(const DATA_BLOB *blob, struct persistent_cookie *c);
+
+/* blob was made by cookie_push(): the kind in it is another one. */
+void cookie_change_kind(const DATA_BLOB *blob, enum persistent_kind kind);
 
 #endif

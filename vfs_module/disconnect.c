@@ -125,8 +125,8 @@ static bool surrogate_for(struct persistent_handle *h, uint64_t *pid)
 }
 
 /*
- * A resilient handle is kept whatever its oplock or lease, and its share mode
- * and locks stay in force: stock's disconnect can do neither.
+ * A resilient or persistent handle is kept whatever its oplock or lease, and its
+ * share mode and locks stay in force: stock's disconnect can do neither.
  */
 static NTSTATUS disconnect_protected(struct vfs_handle_struct *vfs,
 				     struct persistent_handle *h,
@@ -194,7 +194,7 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 				  const DATA_BLOB stock_cookie,
 				  TALLOC_CTX *mem_ctx, DATA_BLOB *new_stock)
 {
-	const bool protect = h->cookie.kind == PERSISTENT_KIND_RESILIENT;
+	const bool protect = cookie_is_protected(&h->cookie);
 	enum handle_state before = h->state;
 	struct share_mode_lock *lck = NULL;
 	uint64_t surrogate = 0;

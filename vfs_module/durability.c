@@ -4,6 +4,7 @@
 #include "durability.h"
 #include "options.h"
 #include "persistd.h"
+#include "strength.h"
 
 /* After a wait in vain. */
 #define NO_WAIT_NS CLOCK_NS_PER_S
@@ -16,14 +17,21 @@ static const struct option_words words = {
 bool durability_is_host(const struct connection_struct *conn,
 			const char *kind)
 {
-	return option_word_of_kind(conn, kind, "durability", &words) ==
-	       words.other;
+	const char *value = option_word_of_kind(conn, kind, "durability",
+						&words);
+
+	if (value == NULL) {
+		return strequal(kind, "persistent");
+	}
+	return value == words.other;
 }
 
 bool durability_may_be_host(const struct connection_struct *conn)
 {
 	return durability_is_host(conn, "durable") ||
-	       durability_is_host(conn, "resilient");
+	       durability_is_host(conn, "resilient") ||
+	       (strength_is_wanted(conn) &&
+		durability_is_host(conn, "persistent"));
 }
 
 bool durability_settle(int wait_ms)

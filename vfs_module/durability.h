@@ -19,8 +19,8 @@
 
 /*
  * Whether handles of this kind outlive the host: the share's
- * `persistent:KIND durability`, else its `persistent:durability`; `process` if
- * neither is set.
+ * `persistent:KIND durability`, else its `persistent:durability`; if neither is
+ * set, those of kind persistent only.
  */
 bool durability_is_host(const struct connection_struct *conn,
 			const char *kind);

@@ -6,9 +6,8 @@
 #include "fault.h"
 #include "handle.h"
 #include "open_name.h"
-#include "local_access.h"
 #include "persistd.h"
-#include "records.h"
+#include "strength.h"
 #include "timeouts.h"
 
 #include <sys/random.h>
@@ -63,22 +62,10 @@ NTSTATUS handle_stock_cookie(struct vfs_handle_struct *vfs,
 	return status;
 }
 
-/* Has the client, or another through smbd, renamed it since: it knows. */
-static const char *known_name(const struct persistent_handle *h)
-{
-	const char *present = h->fsp->fsp_name->base_name;
-
-	if (h->known_as == NULL || h->renamed_to == NULL ||
-	    strcmp(present, h->renamed_to) != 0) {
-		return NULL;
-	}
-	return h->known_as;
-}
-
 void handle_put_known_name(const struct persistent_handle *h,
 			   TALLOC_CTX *mem_ctx, DATA_BLOB *stock)
 {
-	const char *name = known_name(h);
+	const char *name = handle_known_name(h);
 
 	if (name != NULL && !open_name_put(mem_ctx, name, stock)) {
 		DBG_WARNING("%s: its client may be refused, who knows it as "
@@ -143,121 +130,6 @@ struct wire_stat handle_wire_stat(const struct stat *st)
 		.mtime_ns = clock_timespec_ns(&st->st_mtim),
 		.ctime_ns = clock_timespec_ns(&st->st_ctim),
 	};
-}
-
-static void guid_bytes(const struct GUID *guid, uint8_t out[WIRE_GUID_SIZE])
-{
-	struct GUID_ndr_buf buf = { .buf = { 0 } };
-
-	GUID_to_ndr_buf(guid, &buf);
-	memcpy(out, buf.buf, WIRE_GUID_SIZE);
-}
-
-static unsigned wire_oplock(const struct files_struct *fsp)
-{
-	if (fsp->oplock_type == LEASE_OPLOCK) {
-		return SMB2_OPLOCK_LEVEL_LEASE;
-	}
-	if (BATCH_OPLOCK_TYPE(fsp->oplock_type)) {
-		return SMB2_OPLOCK_LEVEL_BATCH;
-	}
-	if (EXCLUSIVE_OPLOCK_TYPE(fsp->oplock_type)) {
-		return SMB2_OPLOCK_LEVEL_EXCLUSIVE;
-	}
-	if (LEVEL_II_OPLOCK_TYPE(fsp->oplock_type)) {
-		return SMB2_OPLOCK_LEVEL_II;
-	}
-	return SMB2_OPLOCK_LEVEL_NONE;
-}
-
-static const char *kind_text(const struct persistent_handle *h)
-{
-	if (h->cookie.kind == PERSISTENT_KIND_RESILIENT) {
-		return "resilient";
-	}
-	return h->state == HANDLE_ASKED ? "plain" : "durable";
-}
-
-/* The handle record of docs/protocol.md 1.2. */
-static bool pack_record(struct persistent_handle *h, msgpack_sbuffer *out)
-{
-	const struct loadparm_substitution *lp_sub =
-		loadparm_s3_global_substitution();
-	TALLOC_CTX *frame = talloc_stackframe();
-	struct files_struct *fsp = h->fsp;
-	struct connection_struct *conn = fsp->conn;
-	struct smbXsrv_open_global0 *global = fsp->op->global;
-	struct timespec opened = nt_time_to_full_timespec(global->open_time);
-	uint8_t client_guid[WIRE_GUID_SIZE] = { 0 };
-	uint8_t create_guid[WIRE_GUID_SIZE] = { 0 };
-	uint8_t lease_key[16] = { 0 };
-	struct dom_sid_buf sid = { .buf = { 0 } };
-	const bool has_lease = fsp->oplock_type == LEASE_OPLOCK;
-	struct stat st = { 0 };
-	msgpack_packer pk = { 0 };
-	struct wire_record r = {
-		.cookie = h->cookie.cookie,
-		.kind = kind_text(h),
-		.durable_version = h->cookie.durable_version,
-		.share = lp_servicename(frame, lp_sub, SNUM(conn)),
-		.connect_path = conn->connectpath,
-		.path = handle_path(frame, conn, fsp->fsp_name->base_name),
-		.user = conn->session_info->unix_info->unix_name,
-		.owner_sid = dom_sid_str_buf(&global->open_owner, &sid),
-		.uid = conn->session_info->unix_token->uid,
-		.client_address = tsocket_address_inet_addr_string(
-			conn->sconn->remote_address, frame),
-		.client_name = conn->sconn->remote_hostname,
-		.client_guid = client_guid,
-		.create_guid = create_guid,
-		.oplock = wire_oplock(fsp),
-		.persistent_id = global->open_persistent_id,
-		.share_file_id = fh_get_gen_id(fsp->fh),
-		.access_mask = fsp->access_mask,
-		.share_access = h->share_access,
-		.create_options = h->cookie.create_options,
-		.opened_realtime_ns = clock_timespec_ns(&opened),
-		.timeout_ms = global->durable_timeout_msec,
-		.server_id = *link_self(),
-		.records_epoch = records_epoch(),
-		.known_as = known_name(h),
-		.app_instance = h->cookie.app_instance,
-	};
-	bool ok = false;
-
-	if (r.share == NULL || r.path == NULL ||
-	    fstat(fsp_get_pathref_fd(fsp), &st) == -1) {
-		goto out;
-	}
-	r.local_access = local_access(conn, r.kind);
-	h->survives_host = !strequal(r.kind, "plain") && !h->process_only &&
-			   durability_is_host(conn, r.kind);
-	r.survives_host = h->survives_host;
-	r.posix_locking = lp_posix_locking(conn->params);
-	r.dev = st.st_dev;
-	r.ino = st.st_ino;
-	if (r.client_address == NULL) {
-		r.client_address = "";
-	}
-	if (r.client_name == NULL) {
-		r.client_name = "";
-	}
-	guid_bytes(&global->client_guid, client_guid);
-	guid_bytes(&global->create_guid, create_guid);
-	if (has_lease) {
-		SBVAL(lease_key, 0, fsp->lease->lease.lease_key.data[0]);
-		SBVAL(lease_key, 8, fsp->lease->lease.lease_key.data[1]);
-		r.lease_key = lease_key;
-		r.lease_state = fsp_lease_type(fsp);
-		r.lease_version = fsp->lease->lease.lease_version;
-		r.lease_epoch = fsp->lease->lease.lease_epoch;
-	}
-	msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-	wire_pack_record(&pk, &r);
-	ok = true;
-out:
-	TALLOC_FREE(frame);
-	return ok;
 }
 
 static void queue_record(struct persistent_handle *h, const char *type,
@@ -362,12 +234,13 @@ static void hurry_app_instance(const struct persistent_handle *h)
 
 void handle_announce(struct persistent_handle *h)
 {
+	const bool is_new = h->state == HANDLE_GRANTED;
 	msgpack_sbuffer record = { 0 };
 	bool changed = false;
 
 	take_true_name(h);
 	changed = restore_create_guid(h);
-	if (h->state == HANDLE_GRANTED) {
+	if (is_new) {
 		changed |= timeouts_settle(h);
 	}
 	fault_point("grant.before-record");
@@ -381,7 +254,7 @@ void handle_announce(struct persistent_handle *h)
 	}
 
 	msgpack_sbuffer_init(&record);
-	if (pack_record(h, &record)) {
+	if (handle_pack_record(h, &record)) {
 		if (h->state == HANDLE_RESUMED) {
 			announce_resume(h, &record);
 		} else {
@@ -390,8 +263,12 @@ void handle_announce(struct persistent_handle *h)
 	}
 	msgpack_sbuffer_destroy(&record);
 	h->state = HANDLE_ANNOUNCED;
+	if (is_new && h->cookie.kind == PERSISTENT_KIND_PERSISTENT) {
+		strength_settle(h);
+	} else {
+		settle_durability(h, DURABILITY_WAIT_MS);
+	}
 	h->out_context_blobs = NULL;
-	settle_durability(h, DURABILITY_WAIT_MS);
 	hurry_app_instance(h);
 }
 
@@ -404,18 +281,30 @@ void handle_announce_plain(struct persistent_handle *h)
 	}
 }
 
-bool handle_secure(struct persistent_handle *h)
+bool handle_is_secure(const struct persistent_handle *h)
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + SECURE_BUDGET_NS;
-	msgpack_sbuffer record = { 0 };
 	struct stat st = { 0 };
 
-	if (!descriptors_ready() ||
-	    fstat(fsp_get_pathref_fd(h->fsp), &st) == -1) {
+	/* a refusal of the deposit would come before this answer */
+	return h->deposited &&
+	       fstat(fsp_get_pathref_fd(h->fsp), &st) == 0 &&
+	       descriptors_settled(st.st_dev, st.st_ino, deadline_ns) &&
+	       h->deposited &&
+	       (h->survives_host ?
+			durability_settle(clock_ms_until(deadline_ns)) :
+			link_settle(clock_ms_until(deadline_ns)));
+}
+
+bool handle_secure(struct persistent_handle *h)
+{
+	msgpack_sbuffer record = { 0 };
+
+	if (!descriptors_ready()) {
 		return false;
 	}
 	msgpack_sbuffer_init(&record);
-	if (pack_record(h, &record)) {
+	if (handle_pack_record(h, &record)) {
 		if (!h->deposited) {
 			deposit(h, &record);
 		}
@@ -425,13 +314,7 @@ bool handle_secure(struct persistent_handle *h)
 	}
 	msgpack_sbuffer_destroy(&record);
 	fault_point("resilient.after-deposit");
-	/* a refusal of the deposit would come before this answer */
-	return h->deposited &&
-	       descriptors_settled(st.st_dev, st.st_ino, deadline_ns) &&
-	       h->deposited &&
-	       (h->survives_host ?
-			durability_settle(clock_ms_until(deadline_ns)) :
-			link_settle(clock_ms_until(deadline_ns)));
+	return handle_is_secure(h);
 }
 
 void handle_closed(struct persistent_handle *h, const char *reason)
@@ -494,7 +377,20 @@ void handle_tell_again(struct persistent_handle *h)
 	msgpack_sbuffer record = { 0 };
 
 	msgpack_sbuffer_init(&record);
-	if (pack_record(h, &record)) {
+	if (handle_pack_record(h, &record)) {
+		queue_record(h, "grant", &record);
+	}
+	msgpack_sbuffer_destroy(&record);
+}
+
+void handle_changed(struct persistent_handle *h)
+{
+	msgpack_sbuffer record = { 0 };
+
+	msgpack_sbuffer_init(&record);
+	if (h->deposited && handle_pack_record(h, &record)) {
+		(void)descriptors_adopt(h->cookie.cookie, record.data,
+					record.size);
 		queue_record(h, "grant", &record);
 	}
 	msgpack_sbuffer_destroy(&record);
@@ -539,7 +435,7 @@ void handles_redeposit(void)
 			continue;
 		}
 		msgpack_sbuffer_init(&record);
-		if (pack_record(h, &record)) {
+		if (handle_pack_record(h, &record)) {
 			deposit(h, &record);
 			if (h->deposited) {
 				queue_record(h, "grant", &record);

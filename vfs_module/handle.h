@@ -86,6 +86,9 @@ void handle_put_known_name(const struct persistent_handle *h,
  */
 bool handle_secure(struct persistent_handle *h);
 
+/* Waits for both to say that it is so of one that was given to them; 200 ms. */
+bool handle_is_secure(const struct persistent_handle *h);
+
 /*
  * The last step of a CREATE, before it is answered: gives the descriptor into
  * keeping, settles the timeout, tells persistd.
@@ -98,8 +101,20 @@ void handle_announce(struct persistent_handle *h);
  */
 void handle_announce_plain(struct persistent_handle *h);
 
+/*
+ * The name by which its client knows the file; NULL: by its own. Has the client,
+ * or another through smbd, renamed it since, it knows.
+ */
+const char *handle_known_name(const struct persistent_handle *h);
+
+/* The handle record of docs/protocol.md 1.2. False: it cannot be made. */
+bool handle_pack_record(struct persistent_handle *h, msgpack_sbuffer *out);
+
 /* persistd shall know the handle as it is now. */
 void handle_tell_again(struct persistent_handle *h);
+
+/* The same, and the keeper, too. */
+void handle_changed(struct persistent_handle *h);
 
 /* The client or an administrator closed it: nobody keeps anything. */
 void handle_closed(struct persistent_handle *h, const char *reason);

@@ -267,7 +267,7 @@ enum records_open_owner records_open_read(TALLOC_CTX *mem_ctx,
 					  struct smbXsrv_open_global0 **global);
 
 /*
- * Whether a resilient open of the file is in the hands of a process that is
+ * Whether a protected open of the file is in the hands of a process that is
  * gone. Reads all records of opens.
  */
 bool records_promised_to_dead(const struct file_id *id);

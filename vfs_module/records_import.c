@@ -437,8 +437,8 @@ static enum records_import_result put_back(struct import *im)
 	if (im->owner != RECORDS_OPEN_DISCONNECTED) {
 		im->cookie.disconnects += 1;
 	}
-	if (strcmp(im->record->kind, "durable") != 0) {
-		im->cookie.kind = PERSISTENT_KIND_RESILIENT;
+	if (im->in->handle->protected) {
+		im->cookie.kind = cookie_kind_named(im->record->kind);
 	}
 	if (!put_entry(im, &e, !found) || !put_locks(im)) {
 		return RECORDS_IMPORT_FAILED;

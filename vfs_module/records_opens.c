@@ -158,7 +158,7 @@ static int promised_fn(struct db_record *rec, void *private_data)
 	promise->found =
 		parse_open(frame, dbwrap_record_get_value(rec), &global) &&
 		cookie_pull(&global->backend_cookie, &c) &&
-		c.kind == PERSISTENT_KIND_RESILIENT &&
+		cookie_is_protected(&c) &&
 		is_of_file(&c, promise->id) &&
 		owner_of(global) == RECORDS_OPEN_DEAD;
 	TALLOC_FREE(frame);

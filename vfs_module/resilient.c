@@ -67,7 +67,9 @@ static NTSTATUS promise(struct vfs_handle_struct *vfs,
 	struct persistent_cookie c = { .is_pathref = false };
 	NTSTATUS status;
 
-	h->cookie.kind = PERSISTENT_KIND_RESILIENT;
+	if (h->cookie.kind != PERSISTENT_KIND_PERSISTENT) {
+		h->cookie.kind = PERSISTENT_KIND_RESILIENT;
+	}
 	h->cookie.is_pathref = h->fsp->fsp_flags.is_pathref;
 	c = h->cookie;
 	status = handle_stock_cookie(vfs, h->fsp, talloc_tos(), &c.stock);

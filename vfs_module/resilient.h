@@ -2,7 +2,8 @@
 /*
  * FSCTL_LMR_REQUEST_RESILIENCY (MS-SMB2 2.2.31.3 and 3.3.5.15.9): the client
  * asks that its open, whatever oplock or lease it has, survives the loss of
- * the connection for a time, with its share mode and locks in force.
+ * the connection for a time, with its share mode and locks in force. A persistent
+ * handle has more than that: it stays one, and takes the timeout.
  */
 #ifndef PERSISTENT_RESILIENT_H
 #define PERSISTENT_RESILIENT_H

@@ -12,7 +12,9 @@ struct persistent_handle;
 #define TIMEOUTS_LONGEST_MS (70 * 60 * 1000)
 
 /*
- * Sets the open's durable_timeout_msec and the Timeout of the DH2Q response
+ * Of a durable handle, or of a persistent one (60 s if its client leaves it to
+ * us, 300 s at most; `persistent:persistent timeout` and `... max`): sets
+ * the open's durable_timeout_msec and the Timeout of the DH2Q response
  * (MS-SMB2 2.2.14.2.12). True if it differs from what stock decided, so that
  * the open's record must be stored again.
  */

@@ -36,6 +36,7 @@
 #include "records.h"
 #include "resilient.h"
 #include "resume.h"
+#include "strength.h"
 #include "unsafe.h"
 
 #undef DBGC_CLASS
@@ -255,10 +256,12 @@ static NTSTATUS persistent_durable_cookie(struct vfs_handle_struct *vfs,
 	}
 	h->cookie.is_pathref = fsp->fsp_flags.is_pathref;
 	c = h->cookie;
+	c.kind = strength_kind(h);
 	c.stock = *cookie;
 	status = cookie_push(mem_ctx, &c, cookie);
 	data_blob_free(&c.stock);
 	if (NT_STATUS_IS_OK(status)) {
+		h->cookie.kind = c.kind;
 		h->state = HANDLE_GRANTED;
 	}
 	return status;

@@ -17,7 +17,7 @@ import {
   show,
   type Written,
 } from './records.js';
-import { type Wish, wish } from './wishes.js';
+import { STRONG, STRONG_DURABLE_MS, type Wish, wish } from './wishes.js';
 
 /** An open that took as long may have asked persistd in vain. */
 const ASKED_MS = 150;
@@ -75,6 +75,10 @@ function opened(client: SoakClient, { handle }: Wish, open: Open): void {
   client.takeLevel(handle, open);
   if (granted.durableV1 || granted.durableV2) handle.kind = 'durable';
   if (granted.durableV2) handle.timeoutMs = granted.durableV2.timeoutMs;
+  // the response does not say persistent, but a durable one gets less time there
+  if (granted.durableV2 && handle.shareName === STRONG && handle.timeoutMs > STRONG_DURABLE_MS) {
+    handle.kind = 'persistent';
+  }
   if (!handle.isStat && (handle.share & 2) === 0) handle.guard = new Guard();
   handle.doubt = null;
   if (client.isLeaving) client.goAway(handle);

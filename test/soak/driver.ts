@@ -11,6 +11,7 @@ import { Random } from './random.js';
 import { decode, OWN_RECORDS, ownOffset, RECORD_LENGTH } from './records.js';
 import { Report } from './report.js';
 import { step } from './steps.js';
+import { STRONG, STRONG_DURABLE_MS } from './wishes.js';
 
 export interface SoakOptions {
   seed: number;
@@ -33,6 +34,14 @@ const PROGRESS_MS = 5_000;
 async function prepare(samba: DevSamba, files: readonly string[]): Promise<void> {
   const same = `path = ${samba.sharePath(SHARE)}`;
   await samba.addShare(POSIX, same, 'posix locking = yes', 'vfs objects = persistent');
+  await samba.addShare(
+    STRONG,
+    same,
+    'posix locking = no',
+    'vfs objects = persistent',
+    'persistent:strength = yes',
+    `persistent:durable timeout max = ${STRONG_DURABLE_MS / 1_000}`,
+  );
   for (const file of files) {
     const path = samba.sharePath(SHARE, file);
     writeFileSync(path, '');
@@ -148,7 +157,7 @@ export async function soak(samba: DevSamba, options: SoakOptions): Promise<Repor
   const report = new Report(options.onTrace);
   const isOver = () => performance.now() > endMs || report.errors.length >= options.maxErrors;
   // a share without the module lets others in before a killed child's records are put right
-  const shares = [SHARE, POSIX];
+  const shares = [SHARE, POSIX, STRONG];
   const smbdPid = samba.pid('smbd');
   const world: World = { samba, smbdPid, model: new Model(), report, shares, files };
   const seeds = new Random(options.seed);

@@ -3,7 +3,7 @@
 import { LeaseState } from '../lib/smb2/index.js';
 import type { Guard } from './records.js';
 
-export type Kind = 'volatile' | 'durable' | 'resilient';
+export type Kind = 'volatile' | 'durable' | 'resilient' | 'persistent';
 
 export interface Mode {
   read: boolean;
@@ -54,6 +54,10 @@ export interface Handle extends Mode {
   overFromMs: number;
   resumes: number;
 }
+
+/** Its share mode and locks hold while its client is away. */
+export const isProtected = ({ kind }: Handle): boolean =>
+  kind === 'resilient' || kind === 'persistent';
 
 export function modesConflict(a: Mode, b: Mode): boolean {
   if (a.isStat || b.isStat) return false;

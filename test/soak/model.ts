@@ -8,6 +8,7 @@ import {
   type Handle,
   type HeldLock,
   hasHandleCaching,
+  isProtected,
   type Mode,
   modesConflict,
   name,
@@ -52,7 +53,7 @@ export class Model {
     return (
       handle.state === 'away' &&
       !this.isUnprotected(handle) &&
-      handle.kind === 'resilient' &&
+      isProtected(handle) &&
       nowMs < handle.awayFromMs + handle.timeoutMs
     );
   }
@@ -114,8 +115,7 @@ export class Model {
     if (handle.state === 'over' && !this.isUnprotected(handle)) return false;
     if (sinceMs < handle.awayFromMs + SETTLE_MS) return true;
     return (
-      handle.kind === 'resilient' &&
-      sinceMs < handle.awayFromMs + handle.timeoutMs + DEADLINE_SLACK_MS
+      isProtected(handle) && sinceMs < handle.awayFromMs + handle.timeoutMs + DEADLINE_SLACK_MS
     );
   }
 

@@ -11,6 +11,11 @@ export interface Wish {
   resilientMs: number;
 }
 
+/** A share with `persistent:strength = yes`. */
+export const STRONG = 'soak-strong';
+/** What a durable handle of it may have at most; each wish is for more. */
+export const STRONG_DURABLE_MS = 1_000;
+
 const LEASES = { RWH: LeaseState.RWH, RH: LeaseState.RH, RW: LeaseState.RW, R: LeaseState.R };
 /** smbd's own for a v1 handle, which names none. */
 const V1_TIMEOUT_MS = 960_000;
@@ -41,6 +46,7 @@ export function wish(client: SoakClient, shares: readonly string[]): Wish {
   const asked = wanted.isStat ? {} : level(client, file);
   const timeoutMs = random.chance(0.2) ? 2_000 : 60_000;
   const version = random.pick([0, 1, 2, 2] as const);
+  const v1TimeoutMs = shareName === STRONG ? STRONG_DURABLE_MS : V1_TIMEOUT_MS;
   const options: OpenOptions = { ...asked, share: wanted.share, access: accessOf(wanted) };
   if (!wanted.isStat && version === 1) options.durable = { version };
   if (!wanted.isStat && version === 2) {
@@ -56,7 +62,7 @@ export function wish(client: SoakClient, shares: readonly string[]): Wish {
     kind: 'volatile',
     level: LeaseState.NONE,
     leaseKey: asked.lease ? asked.lease.key.toString('hex') : null,
-    timeoutMs: version === 1 ? V1_TIMEOUT_MS : timeoutMs,
+    timeoutMs: version === 1 ? v1TimeoutMs : timeoutMs,
     state: 'connected',
     isBusy: true,
     doubt: 'being opened',

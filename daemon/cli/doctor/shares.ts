@@ -4,7 +4,7 @@ import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { DEFAULT_RUN_DIR } from '../connection.js';
 import { type Finding, fail, ok, warn } from './finding.js';
-import { isYes, type Settings, type SmbConf, setting, vfsObjects } from './smb-conf.js';
+import { isYes, isYesOrNo, type Settings, type SmbConf, setting, vfsObjects } from './smb-conf.js';
 
 const MODULE = 'persistent';
 
@@ -22,13 +22,18 @@ const KNOWN_OPTIONS: readonly string[] = [
   'durable timeout max',
   'resilient timeout',
   'resilient timeout max',
+  'persistent timeout',
+  'persistent timeout max',
   'local access',
   'durable local access',
   'resilient local access',
+  'persistent local access',
   'unsafe',
   'durability',
   'durable durability',
   'resilient durability',
+  'persistent durability',
+  'strength',
 ];
 
 /** Modules whose files live elsewhere: the open has no kernel descriptor that could be kept. */
@@ -124,7 +129,7 @@ function options(conf: SmbConf, name: string, share: Settings): Finding[] {
           `The options are: ${KNOWN_OPTIONS.map((known) => `"${MODULE}:${known}"`).join(', ')}.`,
         ),
       );
-    } else if (option.startsWith('durable timeout') && !/^\d+$/.test(value)) {
+    } else if (/ timeout( max)?$/.test(option) && !/^\d+$/.test(value)) {
       findings.push(
         warn(`share ${name}`, `"${key} = ${value}" is not a number`, 'Give whole seconds.'),
       );
@@ -150,6 +155,14 @@ function options(conf: SmbConf, name: string, share: Settings): Finding[] {
           `share ${name}`,
           `"${key} = ${value}" is neither "process" nor "host" and has no effect`,
           'Write "host" for handles that outlive a reset of the host, or "process".',
+        ),
+      );
+    } else if (option === 'strength' && !isYesOrNo(value)) {
+      findings.push(
+        warn(
+          `share ${name}`,
+          `"${key} = ${value}" is neither "yes" nor "no", "no" is taken`,
+          'Write "yes": durable v2 handles are protected while their client is away.',
         ),
       );
     }

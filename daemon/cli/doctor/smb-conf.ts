@@ -61,6 +61,10 @@ export function isYes(value: string): boolean {
   return ['yes', 'true', 'on', '1'].includes(value.toLowerCase());
 }
 
+export function isYesOrNo(value: string): boolean {
+  return isYes(value) || ['no', 'false', 'off', '0'].includes(value.toLowerCase());
+}
+
 /** The modules of a share, outermost first; "name:instance" is a module too. */
 export function vfsObjects(conf: SmbConf, share: Settings): string[] {
   return setting(conf, share, 'vfs objects', '')

@@ -3,7 +3,8 @@
  * A disk with a volatile cache, as real ones have. qemu alone would be too kind: what it
  * wrote to an image survives its SIGKILL in the host's page cache, flushed or not. nbdkit's
  * filter `cache` keeps each write to itself until the guest flushes (nbdkit-cache-filter(1));
- * when it is killed, the image has what was flushed, and nothing else.
+ * when it is killed, the image has what was flushed, and nothing else. The host itself stays
+ * up, so it need not flush the image (nbdkit-fua-filter(1), discard).
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,10 +33,14 @@ export class Disk {
 
   async plugIn(): Promise<void> {
     rmSync(this.#socket, { force: true });
-    const cache = ['--filter=cache', 'file', this.#image, 'cache=writeback'];
-    const server = spawn('nbdkit', ['--foreground', '--unix', this.#socket, ...cache], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
+    const server = spawn(
+      'nbdkit',
+      [
+        ...['--foreground', '--unix', this.#socket, '--filter=cache', '--filter=fua'],
+        ...['file', this.#image, 'cache=writeback', 'fuamode=discard'],
+      ],
+      { stdio: ['ignore', 'inherit', 'inherit'] },
+    );
     this.#server = server;
     const end = Date.now() + BOUND_MS;
     while (!existsSync(this.#socket)) {

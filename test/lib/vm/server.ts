@@ -15,7 +15,7 @@ export type FileSystem = 'ext4' | 'xfs';
 
 const PASSWORD = 'persist';
 /** A request may meet a machine that compiles what it runs. */
-const REQUEST_BOUND_MS = 60_000;
+const REQUEST_BOUND_MS = 120_000;
 /** How long handles may be away: far longer than a start of the machine takes. */
 const TIMEOUT_S = 3600;
 

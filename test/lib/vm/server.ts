@@ -90,6 +90,7 @@ export class VmServer {
       modules: [this.#fs],
       network: `hostfwd=tcp:127.0.0.1:${this.#port}-:445`,
       disks,
+      countsInstructions: true,
     });
   }
 

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "durability.h"
+#include "fault.h"
 #include "import.h"
 #include "lock_sequence.h"
 #include "persistd.h"
@@ -117,17 +118,21 @@ static bool import_one(const struct wanted *w,
 	if (is_held(&handle->record)) {
 		return true;
 	}
+	fault_point("import.before-take");
 	if (!ask_keeper(handle, deadline_ns, &in, &failure)) {
 		return false;
 	}
+	fault_point("import.after-park");
 	if (failure == NULL) {
 		result = records_import(&in);
 		failure = failure_of(result);
 	}
+	fault_point("import.before-event");
 	/* about one that a living child still has, that child tells */
 	if (result != RECORDS_IMPORT_HELD) {
 		tell(&handle->record, failure);
 	}
+	fault_point("import.after-event");
 	return true;
 }
 
@@ -158,7 +163,9 @@ static enum imported import_some(const struct wanted *w, uint64_t deadline_ns,
 	GUID_to_ndr_buf(&w->conn->sconn->client->global->client_guid, &guid);
 	wire_pack_import(&question, seq, link_self(), records_epoch(),
 			 guid.buf, w->share, w->dev, w->ino);
+	fault_point("import.before-question");
 	if (ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, &reply)) {
+		fault_point("import.after-answer");
 		/* persistd knows of descriptors from the keeper only */
 		if (reply.imports->count > 0) {
 			(void)descriptors_ready_now();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
+#include "fault.h"
 #include "records.h"
 #include "records_import.h"
 #include "timeouts.h"
@@ -440,12 +441,18 @@ static enum records_import_result put_back(struct import *im)
 	if (strcmp(im->record->kind, "durable") != 0) {
 		im->cookie.kind = PERSISTENT_KIND_RESILIENT;
 	}
-	if (!put_entry(im, &e, !found) || !put_locks(im)) {
+	fault_point("import.before-entry");
+	if (!put_entry(im, &e, !found)) {
+		return RECORDS_IMPORT_FAILED;
+	}
+	fault_point("import.before-locks");
+	if (!put_locks(im)) {
 		return RECORDS_IMPORT_FAILED;
 	}
 	put_lock_sequence(im);
 	/* who waits for the dead one to give way waits no longer */
 	share_mode_wakeup_waiters(im->id);
+	fault_point("import.before-open");
 	return put_open(im) ? RECORDS_IMPORT_DONE : RECORDS_IMPORT_FAILED;
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** The owner's smbd child is killed at each step of a drop and of a resume: nothing is lost. */
 import { strict as assert } from 'node:assert';
-import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { suite } from 'uvu';
 import { DevSamba } from './lib/dev-samba.js';
 import { Faults, faultPoints } from './lib/fault-points.js';
@@ -42,14 +40,6 @@ function isOver(pid: number): boolean {
   return !samba.status().clientPids.includes(pid);
 }
 
-/** Whether somebody came to the point and died there. */
-function wasKilled(point: string): boolean {
-  const name = join(samba.dir, 'faults', `${point}.kill`);
-  const isLeft = existsSync(name);
-  rmSync(name, { force: true });
-  return !isLeft;
-}
-
 async function isIntact(held: Held): Promise<void> {
   const back = await resume(samba, held);
   assert.ok(isKeptDescription(samba, held.path));
@@ -76,7 +66,7 @@ for (const [kind, { make, drop }] of Object.entries(kinds)) {
       faults.kill(point);
       await held.client.drop();
       await samba.until('the end of its smbd child', () => isOver(pid));
-      if (wasKilled(point)) killed.add(`drop ${point}`);
+      if (faults.disarm(point)) killed.add(`drop ${point}`);
       await isIntact(held);
     });
   }
@@ -92,7 +82,7 @@ for (const [kind, { make, drop }] of Object.entries(kinds)) {
         (reply) => reply.code,
         () => 'killed',
       );
-      if (wasKilled(point)) killed.add(`resume ${point}`);
+      if (faults.disarm(point)) killed.add(`resume ${point}`);
       else assert.equal(answer, 'SUCCESS');
       await first.drop();
       await isIntact(held);

@@ -14,6 +14,7 @@ import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   constants,
+  existsSync,
   linkSync,
   openSync,
   readFileSync,
@@ -134,6 +135,22 @@ export class Faults {
 
   /** The next process that comes to the point dies there. */
   kill(point: string): void {
-    writeFileSync(join(this.#dir, `${point}.kill`), '');
+    writeFileSync(this.#nameOfKill(point), '');
+  }
+
+  /** Whether nobody came there and died since then. */
+  isArmed(point: string): boolean {
+    return existsSync(this.#nameOfKill(point));
+  }
+
+  /** Nobody dies there any more; whether somebody did. */
+  disarm(point: string): boolean {
+    const isArmed = this.isArmed(point);
+    rmSync(this.#nameOfKill(point), { force: true });
+    return !isArmed;
+  }
+
+  #nameOfKill(point: string): string {
+    return join(this.#dir, `${point}.kill`);
   }
 }

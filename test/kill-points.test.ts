@@ -2,7 +2,7 @@
 /** The owner's smbd child is killed at each step of a drop and of a resume: nothing is lost. */
 import { strict as assert } from 'node:assert';
 import { suite } from 'uvu';
-import { DevSamba } from './lib/dev-samba.js';
+import { DevSamba, tryLock } from './lib/dev-samba.js';
 import { Faults, faultPoints } from './lib/fault-points.js';
 import {
   childOf,
@@ -93,6 +93,24 @@ for (const [kind, { make, drop }] of Object.entries(kinds)) {
     assert.ok(killed.size > 12, [...killed].join(', '));
   });
 }
+
+test('killed in a LOCK, before smbd has a record of it: the kernel does not keep it', async () => {
+  const held = await hold(samba, 'posix', optionsOf(USUAL));
+  await held.open.write(0, 'written before').ok();
+  await held.open.lock(RANGE).ok();
+  faults.kill('lock.after-event');
+  await held.open.lock({ offset: 20, length: 10 }).then(
+    () => assert.fail('it was answered'),
+    () => undefined,
+  );
+  assert.match(tryLock(held.path, 20, 10), /^busy/);
+  const back = await resume(samba, held);
+  assert.equal(tryLock(held.path, 20, 10), 'locked');
+  assert.match(tryLock(held.path, 0, 10), /^busy/);
+  await back.open.unlock(RANGE).ok();
+  await back.open.close().ok();
+  await samba.nothingLeft();
+});
 
 test.after(() => samba.down());
 test.run();

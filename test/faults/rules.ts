@@ -16,6 +16,8 @@ export interface Case {
   /** What its client did to it. */
   end: End | null;
   isTooEarly: boolean;
+  /** Its client has others on the same file. */
+  isOneOfMany: boolean;
 }
 
 type Condition = { [K in keyof Case]?: RegExp | Case[K] };
@@ -29,7 +31,7 @@ export interface Rule {
 
 /** Where of two keepers one is killed, the other has everything. */
 const KEEPER_POINTS = /^(keeper\.|handover\.before-fork|takeover\.in-command)/;
-const TOLD_TO_ANOTHER = 'it is another\'s: docs/outcomes.md, "Other SMB clients"';
+const ANOTHER_CAME = 'another client came: docs/outcomes.md';
 
 /** The first that fits. */
 export const RULES: readonly Rule[] = [
@@ -44,7 +46,7 @@ export const RULES: readonly Rule[] = [
   {
     when: { scenario: /^(contend|change|unlink)$/, kind: 'durable' },
     allows: 'either',
-    why: TOLD_TO_ANOTHER,
+    why: ANOTHER_CAME,
   },
   {
     when: { scenario: 'read beside', victim: 'smbd' },
@@ -65,6 +67,11 @@ export const RULES: readonly Rule[] = [
     when: { isTooEarly: true, kind: 'durable' },
     allows: 'either',
     why: 'its client returned while persistd or fdkeeper was away: as on stock',
+  },
+  {
+    when: { victim: 'persistd', scenario: /^drop/, kind: 'durable', isOneOfMany: true },
+    allows: 'either',
+    why: 'the write time of another handle of the file looks local: docs/limits.md',
   },
   {
     when: { scenario: /^keeper starts/, wasAway: true, durability: 'process', kind: 'resilient' },

@@ -46,6 +46,8 @@ async function isRefused(judge: Open, { offset, length }: Lock): Promise<boolean
 /** While its client is away, what is promised is in force. */
 export async function checkProtection(scene: Scene, held: Held): Promise<void> {
   const { party } = scene;
+  // of a durable one this is local access, which it yields to
+  if (held.kind === 'durable') return;
   const sure = held.locks.filter(({ state, isShared }) => state === 'held' && !isShared);
   if (party.isPosix) {
     for (const lock of sure) {

@@ -28,7 +28,7 @@ export async function runFaults(bench: Bench, options: FaultsOptions): Promise<R
   let count = 0;
   const once = async (point: string): Promise<boolean> => {
     const iteration = await iterate(bench, point, isExact ? seed : seeds.int(2 ** 32));
-    report.add(iteration);
+    for (const loss of report.add(iteration)) options.onProgress(`LOST ${loss}`);
     count += 1;
     if (count % CHECK_EVERY === 0) await check(bench, report);
     const { scenario, share, kind, tookMs } = iteration;

@@ -44,7 +44,8 @@ export class Report {
     this.#rows = new Map(points.map((point) => [point, { point, ...none }]));
   }
 
-  add(iteration: Iteration): void {
+  /** Returns what was lost. */
+  add(iteration: Iteration): string[] {
     const { point, seed, scenario, share, kind, outcomes, isReached } = iteration;
     const row = this.#rows.get(point);
     if (row === undefined) throw new Error(`${point} is no point`);

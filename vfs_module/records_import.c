@@ -110,7 +110,8 @@ static struct server_id owner_then(const struct wire_record *record)
 
 /*
  * What somebody opened after smbd had forgotten this open: would he have been
- * let in, and if so, without a break below handle caching?
+ * let in, and if so, without a break below handle caching? A break costs a
+ * protected open its level only, at its resume.
  */
 static bool in_conflict(struct import *im, const struct share_mode_entry *e)
 {
@@ -120,7 +121,8 @@ static bool in_conflict(struct import *im, const struct share_mode_entry *e)
 		 (im->record->lease_state & SMB2_LEASE_WRITE) != 0);
 
 	return !records_has_room(im->lck, &im->id, e) ||
-	       (caches_writes && records_has_others(im->lck, e));
+	       (caches_writes && !im->in->handle->protected &&
+		records_has_others(im->lck, e));
 }
 
 static bool restore_lease(struct import *im, const struct share_mode_entry *e)

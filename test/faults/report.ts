@@ -51,14 +51,16 @@ export class Report {
     if (row === undefined) throw new Error(`${point} is no point`);
     row.iterations += 1;
     row.reached += isReached ? 1 : 0;
-    for (const { what, why, handle } of outcomes) {
+    for (const { what, why } of outcomes) {
       row[what] += 1;
       if (what === 'refused') this.#reasons.set(why, (this.#reasons.get(why) ?? 0) + 1);
-      if (what !== 'lost') continue;
-      this.losses.push(
-        `${point} (--seed ${seed}; ${scenario}, ${share}, ${kind}) ${handle}: ${why}`,
-      );
     }
+    const where = `${point} (--seed ${seed}; ${scenario}, ${share}, ${kind})`;
+    const lost = outcomes
+      .filter(({ what }) => what === 'lost')
+      .map(({ handle, why }) => `${where} ${handle}: ${why}`);
+    this.losses.push(...lost);
+    return lost;
   }
 
   /** Something that concerns no single iteration. */

@@ -69,7 +69,7 @@ export const RULES: readonly Rule[] = [
     why: 'its client returned while persistd or fdkeeper was away: as on stock',
   },
   {
-    when: { victim: 'persistd', scenario: /^drop/, kind: 'durable', isOneOfMany: true },
+    when: { victim: 'persistd', kind: 'durable', isOneOfMany: true },
     allows: 'either',
     why: 'the write time of another handle of the file looks local: docs/limits.md',
   },

@@ -43,8 +43,11 @@ async function settle(scene: Scene, scenario: Scenario): Promise<void> {
   const { bench, party, point, hasTried } = scene;
   const isConnected = bench.childOf(party.client) !== undefined;
   const mayLoseAll = isKeeperLost({ point, scenario: scenario.name });
-  await bench.startAll();
-  await bench.until('that persistd knows the keeper', () => bench.isListed());
+  await bench.until('that persistd knows the keeper', async () => {
+    // who was at its start may be about to die only now
+    await bench.startAll();
+    return bench.isListed();
+  });
   if (isConnected && !hasTried) await party.known();
   await bench.until('that all is as it will be', async () =>
     (await bench.handlesOf(party.path)).every(({ state, retained, durability }) => {

@@ -30,7 +30,7 @@ PRELOADED = $(patsubst test/tools/preload/%.c,build/test-tools/%.so,$(wildcard t
 TYPESCRIPT = $(shell find daemon test -name '*.ts' 2>/dev/null)
 
 .PHONY: all module keeper daemon test-tools test-build install uninstall clean distclean \
-	demo test bench soak help
+	demo test bench soak faults help
 .DELETE_ON_ERROR:
 
 all: module keeper daemon build/dev-samba-modules.so
@@ -151,7 +151,7 @@ clean:
 distclean: clean
 	rm -rf node_modules
 
-demo test bench soak:
+demo test bench soak faults:
 	scripts/$@
 
 help:
@@ -163,5 +163,5 @@ help:
 	@echo 'make test-build   module and keeper with points to hold and kill them at'
 	@echo 'make install      install them (DESTDIR, PREFIX, VFSDIR)'
 	@echo 'make uninstall    take them away again'
-	@echo 'make demo|test|bench|soak   the same as scripts/demo|test|bench|soak'
+	@echo 'make demo|test|bench|soak|faults   the same as scripts/demo|test|bench|soak|faults'
 	@echo 'make clean        remove build/; make distclean: node_modules/ too'

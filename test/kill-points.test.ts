@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** The owner's smbd child is killed at each step of a drop and of a resume: nothing is lost. */
 import { strict as assert } from 'node:assert';
-import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { suite } from 'uvu';
-import { DevSamba } from './lib/dev-samba.js';
+import { DevSamba, tryLock } from './lib/dev-samba.js';
 import { Faults, faultPoints } from './lib/fault-points.js';
 import {
   childOf,
@@ -42,14 +40,6 @@ function isOver(pid: number): boolean {
   return !samba.status().clientPids.includes(pid);
 }
 
-/** Whether somebody came to the point and died there. */
-function wasKilled(point: string): boolean {
-  const name = join(samba.dir, 'faults', `${point}.kill`);
-  const isLeft = existsSync(name);
-  rmSync(name, { force: true });
-  return !isLeft;
-}
-
 async function isIntact(held: Held): Promise<void> {
   const back = await resume(samba, held);
   assert.ok(isKeptDescription(samba, held.path));
@@ -76,7 +66,7 @@ for (const [kind, { make, drop }] of Object.entries(kinds)) {
       faults.kill(point);
       await held.client.drop();
       await samba.until('the end of its smbd child', () => isOver(pid));
-      if (wasKilled(point)) killed.add(`drop ${point}`);
+      if (faults.disarm(point)) killed.add(`drop ${point}`);
       await isIntact(held);
     });
   }
@@ -92,7 +82,7 @@ for (const [kind, { make, drop }] of Object.entries(kinds)) {
         (reply) => reply.code,
         () => 'killed',
       );
-      if (wasKilled(point)) killed.add(`resume ${point}`);
+      if (faults.disarm(point)) killed.add(`resume ${point}`);
       else assert.equal(answer, 'SUCCESS');
       await first.drop();
       await isIntact(held);
@@ -103,6 +93,23 @@ for (const [kind, { make, drop }] of Object.entries(kinds)) {
     assert.ok(killed.size > 12, [...killed].join(', '));
   });
 }
+
+test('killed in a LOCK, before smbd has a record of it: the kernel does not keep it', async () => {
+  const held = await hold(samba, 'posix', optionsOf(USUAL));
+  await held.open.write(0, 'written before').ok();
+  await held.open.lock(RANGE).ok();
+  faults.kill('lock.after-event');
+  await held.open.lock({ offset: 20, length: 10 }).then(
+    () => assert.fail('it was answered'),
+    () => undefined,
+  );
+  const back = await resume(samba, held);
+  assert.equal(tryLock(held.path, 20, 10), 'locked');
+  assert.match(tryLock(held.path, 0, 10), /^busy/);
+  await back.open.unlock(RANGE).ok();
+  await back.open.close().ok();
+  await samba.nothingLeft();
+});
 
 test.after(() => samba.down());
 test.run();

@@ -188,6 +188,22 @@ test('a sibling that has the file open keeps its own, and the other comes back',
   await samba.nothingLeft();
 });
 
+test('several resilient handles with one lease come back when all of smbd was killed', async () => {
+  const name = newName();
+  const lease = { key: newGuid(), state: LeaseState.RWH };
+  const held = await resilient('durable', name, { lease });
+  const second = await held.client.open(name, { lease }).ok();
+  await second.requestResiliency(60_000).ok();
+  await second.lock(RANGE).ok();
+  await killSmbd(held.client);
+  const again = await resume(samba, held);
+  const secondAgain = await again.client.reconnect(second).ok();
+  await secondAgain.unlock(RANGE).ok();
+  await secondAgain.close().ok();
+  await again.open.close().ok();
+  await samba.nothingLeft();
+});
+
 test('a break that the dead child had sent on ends with it, and so does the wait for it', async () => {
   const [held, pid] = await childOf(samba, () => hold(samba, 'durable'));
   const broken = new Promise<void>((resolve) => held.client.on('leaseBreak', () => resolve()));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** fdkeeper is upgraded under a real smbd: each handle stays the same open file. */
 import { strict as assert } from 'node:assert';
-import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import { DevSamba } from './lib/dev-samba.js';
 import { Faults, faultPoints } from './lib/fault-points.js';
@@ -171,20 +170,13 @@ test('all points of an upgrade are known here', () => {
   assert.deepEqual(points.sort(), [...OLD_DIES, ...NEW_DIES, ...PLAIN_DEATH].sort());
 });
 
-function wasKilled(point: string): boolean {
-  const name = join(samba.dir, 'faults', `${point}.kill`);
-  const isLeft = existsSync(name);
-  rmSync(name, { force: true });
-  return !isLeft;
-}
-
 for (const point of OLD_DIES) {
   test(`the old keeper is killed at ${point}: the new one has everything`, () =>
     amidst(async () => {
       const old = samba.pid('keeper');
       faults.kill(point);
       await upgrade();
-      assert.ok(wasKilled(point));
+      assert.ok(faults.disarm(point));
       assert.notEqual(samba.pid('keeper'), old);
     }));
 }
@@ -195,7 +187,7 @@ for (const point of NEW_DIES) {
       const old = samba.pid('keeper');
       faults.kill(point);
       await assert.rejects(upgrade(), /fdkeeper was not upgraded: it ended without a word/);
-      assert.ok(wasKilled(point));
+      assert.ok(faults.disarm(point));
       assert.equal(samba.pid('keeper'), old);
     }));
 }
@@ -208,7 +200,7 @@ for (const point of PLAIN_DEATH) {
     await samba.disconnected(away.name);
     faults.kill(point);
     await upgrade().catch(() => undefined);
-    assert.ok(wasKilled(point));
+    assert.ok(faults.disarm(point));
     await samba.until('the end of the keeper', () => samba.status().pids.keeper === null);
     await samba.verb('restart', 'keeper');
     await samba.until('its handle', () => isKeptDescription(samba, held.path));

@@ -3,6 +3,7 @@
 #include "app_instance.h"
 #include "clock.h"
 #include "contend.h"
+#include "fault.h"
 #include "handle.h"
 #include "persistd.h"
 
@@ -105,7 +106,9 @@ static bool ask_persistd(const struct wire_takeover *t, uint64_t deadline_ns,
 
 	msgpack_sbuffer_init(&question);
 	wire_pack_takeover(&question, seq, link_self(), t);
+	fault_point("app-instance.before-question");
 	ok = link_ask(&question, seq, deadline_ns, WIRE_REPLY_TAKEN_OVER, reply);
+	fault_point("app-instance.after-question");
 	msgpack_sbuffer_destroy(&question);
 	return ok;
 }
@@ -145,9 +148,11 @@ static NTSTATUS take_over(struct connection_struct *conn,
 	contend_forget(conn, &smb_fname->st, &reply);
 	left_ms = clock_ms_until(deadline_ns) - ANSWER_MARGIN_MS;
 	if (reply.num_holders > 0 && left_ms > 0) {
+		fault_point("app-instance.before-message");
 		for (i = 0; i < reply.num_holders; i++) {
 			ask_to_close(conn, &reply.holders[i]);
 		}
+		fault_point("app-instance.after-message");
 		t->wait_ms = left_ms;
 		if (!ask_persistd(t, deadline_ns, &reply)) {
 			return NT_STATUS_OK;
@@ -206,7 +211,9 @@ static void close_now(struct files_struct *fsp)
 		change_to_root_user();
 		(void)chdir_current_service(fsp->conn);
 	}
+	fault_point("app-instance.before-close");
 	(void)close_file_free(NULL, &fsp, NORMAL_CLOSE);
+	fault_point("app-instance.after-close");
 	change_to_root_user();
 	/* another smbd child waits for persistd to hear of it */
 	link_flush();

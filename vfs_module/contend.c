@@ -259,6 +259,8 @@ void contend_refused(const struct connection_struct *conn,
 	msgpack_sbuffer_init(&event);
 	wire_event_conflict(&event, st->st_ex_dev, st->st_ex_ino,
 			    contend_client_address(frame, conn), name);
+	fault_point("conflict.before-event");
 	link_queue(NULL, &event);
+	fault_point("conflict.after-event");
 	TALLOC_FREE(frame);
 }

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "durability.h"
+#include "fault.h"
 #include "import.h"
 #include "lock_sequence.h"
 #include "persistd.h"
@@ -115,10 +116,12 @@ static bool import_one(const struct wanted *w,
 		result = records_import(&in);
 		failure = failure_of(result);
 	}
+	fault_point("import.before-event");
 	/* about one that a living child still has, that child tells */
 	if (result != RECORDS_IMPORT_HELD) {
 		tell(&handle->record, failure);
 	}
+	fault_point("import.after-event");
 	return true;
 }
 
@@ -140,7 +143,9 @@ static bool import_each(const struct wanted *w,
 			handles[n++] = handle;
 		}
 	}
+	fault_point("import.before-take");
 	descriptors_look_at(looks, n, clock_monotonic_ns() + IMPORT_ANSWER_NS);
+	fault_point("import.after-park");
 	for (i = 0; i < n; i++) {
 		done += import_one(w, handles[i], &looks[i]);
 	}
@@ -180,7 +185,9 @@ static bool ask_now(const struct wanted *w, uint64_t deadline_ns,
 
 	*round = seq;
 	pack_question(w, seq, seq, &question);
+	fault_point("import.before-question");
 	ok = ask(&question, seq, deadline_ns, WIRE_REPLY_IMPORTS, reply);
+	fault_point("import.after-answer");
 	msgpack_sbuffer_destroy(&question);
 	return ok;
 }

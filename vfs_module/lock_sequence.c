@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
+#include "fault.h"
 #include "handle.h"
 #include "lock_sequence.h"
 
@@ -95,7 +96,9 @@ struct descriptors_note lock_sequence_note(const struct persistent_handle *h,
 	memcpy(note.data + NOTE_HEADER_SIZE, global->lock_sequence_array,
 	       RECORDS_LOCK_SEQUENCES);
 	note.data[NOTE_HEADER_SIZE + bucket - 1] = sequence & 0xF;
+	fault_point("note.before-send");
 	(void)descriptors_note(h->cookie.cookie, &note);
+	fault_point("note.after-send");
 	return note;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
 #include "clock.h"
+#include "fault.h"
 #include "persistd.h"
 #include "version.h"
 
@@ -211,7 +212,9 @@ static bool send_hello(void)
 	msgpack_sbuffer_init(&msg);
 	wire_pack_hello(&msg, persistd.hello_seq, &persistd.self,
 			PERSISTENT_VERSION, PERSISTENT_SAMBA_PACKAGE);
+	fault_point("hello.before-send");
 	sent = send_frame(&msg);
+	fault_point("hello.after-send");
 	msgpack_sbuffer_destroy(&msg);
 	return sent;
 }
@@ -225,8 +228,10 @@ static void link_found(void)
 		persistd.welcome = false;
 		persistd.no_waiting_until_ns = 0;
 		persistd.no_settling_until_ns = 0;
+		fault_point("resync.begin");
 		persistd.callbacks->resync();
 		link_flush();
+		fault_point("resync.end");
 	}
 }
 
@@ -398,7 +403,9 @@ void link_flush(void)
 	seq = ++persistd.seq;
 	wire_pack_events(&msg, seq, &persistd.self, events.data, events.size,
 			 persistd.queued);
+	fault_point("events.before-send");
 	if (send_frame(&msg)) {
+		fault_point("events.after-send");
 		if (!events_outstanding()) {
 			persistd.progress_ns = clock_monotonic_ns();
 		}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "samba_compat.h"
+#include "fault.h"
 #include "records.h"
 #include "records_import.h"
 #include "timeouts.h"
@@ -109,7 +110,8 @@ static struct server_id owner_then(const struct wire_record *record)
 
 /*
  * What somebody opened after smbd had forgotten this open: would he have been
- * let in, and if so, without a break below handle caching?
+ * let in, and if so, without a break below handle caching? A break costs a
+ * protected open its level only, at its resume.
  */
 static bool in_conflict(struct import *im, const struct share_mode_entry *e)
 {
@@ -119,7 +121,8 @@ static bool in_conflict(struct import *im, const struct share_mode_entry *e)
 		 (im->record->lease_state & SMB2_LEASE_WRITE) != 0);
 
 	return !records_has_room(im->lck, &im->id, e) ||
-	       (caches_writes && records_has_others(im->lck, e));
+	       (caches_writes && !im->in->handle->protected &&
+		records_has_others(im->lck, e));
 }
 
 static bool restore_lease(struct import *im, const struct share_mode_entry *e)
@@ -440,12 +443,18 @@ static enum records_import_result put_back(struct import *im)
 	if (im->in->handle->protected) {
 		im->cookie.kind = cookie_kind_named(im->record->kind);
 	}
-	if (!put_entry(im, &e, !found) || !put_locks(im)) {
+	fault_point("import.before-entry");
+	if (!put_entry(im, &e, !found)) {
+		return RECORDS_IMPORT_FAILED;
+	}
+	fault_point("import.before-locks");
+	if (!put_locks(im)) {
 		return RECORDS_IMPORT_FAILED;
 	}
 	put_lock_sequence(im);
 	/* who waits for the dead one to give way waits no longer */
 	share_mode_wakeup_waiters(im->id);
+	fault_point("import.before-open");
 	return put_open(im) ? RECORDS_IMPORT_DONE : RECORDS_IMPORT_FAILED;
 }
 

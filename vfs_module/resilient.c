@@ -158,6 +158,8 @@ NTSTATUS resilient_request(struct vfs_handle_struct *vfs,
 	}
 	DBG_WARNING("%s does not become resilient: %s\n", fsp_str_dbg(fsp),
 		    nt_errstr(status));
+	fault_point("resilient.before-undo");
 	take_back(vfs, h, &before);
+	fault_point("resilient.after-undo");
 	return NT_STATUS_NOT_SUPPORTED;
 }

@@ -4,6 +4,7 @@
 #include "descriptors.h"
 #include "fault.h"
 #include "handle.h"
+#include "kernel_locks.h"
 #include "open_name.h"
 #include "persistd.h"
 #include "records.h"
@@ -131,6 +132,10 @@ static void count_posix_locks(struct files_struct *fsp,
 	int err = 0;
 	size_t i = 0;
 
+	if (lp_posix_locking(fsp->conn->params)) {
+		kernel_locks_release_unknown(fsp_get_pathref_fd(fsp), id,
+					     locks, num_locks);
+	}
 	fsp->current_lock_count = 0;
 	for (i = 0; i < num_locks; i++) {
 		struct lock_struct *l = &locks[i];

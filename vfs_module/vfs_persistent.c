@@ -536,7 +536,9 @@ static int persistent_renameat(struct vfs_handle_struct *vfs,
 		wire_event_rename(&event, src->st.st_ex_dev,
 				  src->st.st_ex_ino,
 				  S_ISDIR(src->st.st_ex_mode), from, to);
+		fault_point("rename.before-event");
 		link_queue(NULL, &event);
+		fault_point("rename.after-event");
 	}
 	if (ret == 0) {
 		contend_renamed(vfs->conn, &src->st);
@@ -564,7 +566,9 @@ static int persistent_unlinkat(struct vfs_handle_struct *vfs,
 		msgpack_sbuffer_init(&event);
 		wire_event_unlink(&event, name->st.st_ex_dev,
 				  name->st.st_ex_ino, path);
+		fault_point("unlink.before-event");
 		link_queue(NULL, &event);
+		fault_point("unlink.after-event");
 		TALLOC_FREE(path);
 	}
 	if (ret == 0 && tell) {

@@ -111,11 +111,14 @@ static void serve_watch(struct keeper *keeper,
 			const struct keeper_header *header)
 {
 	struct kept *kept = table_find(&keeper->table, header->cookie);
-	struct keeper_watch reply = {
-		.status = kept == NULL ? -ENOENT : watch_begin(kept),
-	};
+	struct keeper_watch reply = { .status = -ENOENT };
 	size_t size = sizeof(reply.status);
 
+	fault_point("keeper.before-watch");
+	if (kept != NULL) {
+		reply.status = watch_begin(kept);
+	}
+	fault_point("keeper.after-watch");
 	if (reply.status == 0) {
 		reply.size_bytes = kept->watch.size_bytes;
 		reply.mtime_ns = kept->watch.mtime_ns;
@@ -153,6 +156,7 @@ static void serve_describe(struct keeper *keeper,
 	int32_t status = -ENOENT;
 	size_t size = sizeof(status);
 
+	fault_point("keeper.before-describe");
 	if (kept == NULL) {
 		/* persistd may have heard of it before we looked */
 		peers_drain();
@@ -164,6 +168,7 @@ static void serve_describe(struct keeper *keeper,
 	}
 	control_send(keeper, KEEPER_CONTROL_DESCRIBE | KEEPER_REPLY,
 		     header->seq, header->cookie, payload, size);
+	fault_point("keeper.after-describe");
 }
 
 static void serve_remake(struct keeper *keeper,
@@ -185,10 +190,12 @@ static void serve_lock(struct keeper *keeper,
 		       const struct keeper_header *header,
 		       const uint8_t *payload)
 {
-	int32_t status = remake_lock(keeper, header->cookie, payload,
-				     header->length /
-				     sizeof(struct keeper_lock));
+	int32_t status = 0;
 
+	fault_point("keeper.before-lock");
+	status = remake_lock(keeper, header->cookie, payload,
+			     header->length / sizeof(struct keeper_lock));
+	fault_point("keeper.after-lock");
 	control_send(keeper, KEEPER_CONTROL_LOCK | KEEPER_REPLY, header->seq,
 		     header->cookie, &status, sizeof(status));
 }
@@ -196,9 +203,11 @@ static void serve_lock(struct keeper *keeper,
 /* smbd children wait for this no longer, and import what was made again. */
 static void serve_settled(struct keeper *keeper)
 {
+	fault_point("keeper.before-settled");
 	keeper->control->wants_mounts = true;
 	index_set(&keeper->index, KEEPER_INDEX_SETTLED, 1);
 	peers_tell_orphaned(keeper);
+	fault_point("keeper.after-settled");
 }
 
 static bool has_wrong_payload(const struct keeper_header *header,

@@ -124,7 +124,11 @@ static void serve_deposit(struct peer *peer, struct packet *packet)
 static int protect(struct peer *peer, struct kept *kept)
 {
 	static int last_failure;
-	int result = surrogate_start(&kept->surrogate);
+	int result = 0;
+
+	fault_point("keeper.before-surrogate");
+	result = surrogate_start(&kept->surrogate);
+	fault_point("keeper.after-surrogate");
 
 	/* Once per cause, like refusals. */
 	if (result < 0 && result != last_failure) {
@@ -221,10 +225,12 @@ static void serve_note(struct peer *peer, struct packet *packet)
 		ignore(peer, "NOTE", "another smbd child holds it");
 		return;
 	}
+	fault_point("keeper.before-note");
 	if (kept_set_note(kept, packet->payload,
 			  (uint16_t)packet->header.length) < 0) {
 		(void)kept_set_note(kept, NULL, 0);
 	}
+	fault_point("keeper.after-note");
 }
 
 static void serve_adopt(struct peer *peer, struct packet *packet)

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../vfs_module/fault.h"
 #include "data.h"
 #include "listener.h"
 #include "log.h"
@@ -181,6 +182,7 @@ static void peer_gone(struct peer *peer)
 		struct kept *kept = link_owner(peer->owned.next, struct kept,
 					       in_owner);
 
+		fault_point("keeper.before-orphan");
 		table_release(&keeper->table, kept, KEEPER_ORPHANED);
 		report_change(keeper, kept);
 		orphaned++;
@@ -188,6 +190,7 @@ static void peer_gone(struct peer *peer)
 	if (orphaned > 0) {
 		log_line("smbd child %d is gone; %u of its descriptors are "
 			 "orphaned", (int)peer->pid, orphaned);
+		fault_point("keeper.after-orphan");
 		tell_others(peer);
 	}
 	peer_remember_gone(peer->pid);

@@ -8,6 +8,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "../../vfs_module/fault.h"
 #include "control.h"
 #include "identity.h"
 #include "log.h"
@@ -104,6 +105,7 @@ void report_all(struct keeper *keeper, uint32_t seq)
 	struct reporter *reporter = keeper->reporter;
 	struct link *link = NULL;
 
+	fault_point("keeper.before-list");
 	for (link = keeper->table.all.next; link != &keeper->table.all;
 	     link = link->next) {
 		make_due(reporter, link_owner(link, struct kept, in_table));
@@ -210,6 +212,7 @@ bool report_next(struct keeper *keeper)
 		control_send(keeper, KEEPER_CONTROL_LIST_END,
 			     reporter->list_seq, NULL, &reporter->list_count,
 			     sizeof(reporter->list_count));
+		fault_point("keeper.after-list");
 		return true;
 	}
 	if (report_listing(keeper)) {
@@ -219,8 +222,10 @@ bool report_next(struct keeper *keeper)
 	kept = link_owner(next, struct kept, report);
 	not_due(kept);
 	kept->reported = true;
+	fault_point("keeper.before-entry");
 	control_send(keeper, KEEPER_CONTROL_ENTRY, seq, kept->cookie, payload,
 		     describe(kept, payload));
+	fault_point("keeper.after-entry");
 	return true;
 }
 

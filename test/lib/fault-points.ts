@@ -14,6 +14,7 @@ import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   constants,
+  existsSync,
   linkSync,
   openSync,
   readFileSync,
@@ -26,26 +27,49 @@ import type { DevSamba } from './dev-samba.js';
 
 const BOUND_MS = 20_000;
 
-/** Put around parts of persistd by test/fixtures/persistd-with-faults.ts. */
-export const PERSISTD_STEPS = [
-  'events',
-  'claim',
-  'arrive',
-  'contend',
-  'tick',
-  'commit',
-  'flush',
-  'drop',
-] as const;
-export type PersistdStep = (typeof PERSISTD_STEPS)[number];
+/** persistd's classes, and the step that each of these methods of theirs is. */
+export const PERSISTD_PARTS = {
+  /** What is decided, by the message that asks for it. */
+  Core: {
+    events: 'events',
+    claim: 'claim',
+    arrive: 'arrive',
+    contend: 'contend',
+    import: 'import',
+    takeover: 'takeover',
+    administer: 'administer',
+    tick: 'tick',
+    restore: 'restore',
+    keeperListStarted: 'list-started',
+    keeperEntry: 'entry',
+    keeperListEnd: 'list-end',
+    keeperGone: 'gone',
+    keeperLost: 'keeper-lost',
+    described: 'described',
+    remade: 'remade',
+    watched: 'watched',
+    touched: 'touched',
+  },
+  LmdbStore: { load: 'load', write: 'commit', flushed: 'flush' },
+  /** Each command to the keeper. */
+  KeeperClient: {
+    drop: 'drop',
+    watch: 'watch',
+    describe: 'describe',
+    remake: 'remake',
+    settled: 'settled',
+    info: 'info',
+    upgrade: 'upgrade',
+  },
+  Outbox: { send: 'answer' },
+  Servers: { hello: 'hello' },
+} as const;
 
 /** All there are: of module and keeper by what their test build was made of. */
 export function faultPoints(): string[] {
   const built = readFileSync('build/test-build/fault-points', 'utf8').trim().split('\n');
-  const persistd = PERSISTD_STEPS.flatMap((step) => [
-    `persistd.before-${step}`,
-    `persistd.after-${step}`,
-  ]);
+  const steps = Object.values(PERSISTD_PARTS).flatMap((part) => Object.values(part));
+  const persistd = steps.flatMap((step) => [`persistd.before-${step}`, `persistd.after-${step}`]);
   return [...built, ...persistd];
 }
 
@@ -111,6 +135,22 @@ export class Faults {
 
   /** The next process that comes to the point dies there. */
   kill(point: string): void {
-    writeFileSync(join(this.#dir, `${point}.kill`), '');
+    writeFileSync(this.#nameOfKill(point), '');
+  }
+
+  /** Whether nobody came there and died since then. */
+  isArmed(point: string): boolean {
+    return existsSync(this.#nameOfKill(point));
+  }
+
+  /** Nobody dies there any more; whether somebody did. */
+  disarm(point: string): boolean {
+    const isArmed = this.isArmed(point);
+    rmSync(this.#nameOfKill(point), { force: true });
+    return !isArmed;
+  }
+
+  #nameOfKill(point: string): string {
+    return join(this.#dir, `${point}.kill`);
   }
 }

@@ -33,7 +33,8 @@ export class Wire {
 
   static async to(smbdPort: number): Promise<Wire> {
     const wire = new Wire(smbdPort);
-    wire.#server.listen(0, '127.0.0.1');
+    // a test that fails before it closes the wire ends all the same
+    wire.#server.listen(0, '127.0.0.1').unref();
     await once(wire.#server, 'listening');
     return wire;
   }

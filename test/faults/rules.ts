@@ -18,6 +18,8 @@ export interface Case {
   isTooEarly: boolean;
   /** Its client has others on the same file. */
   isOneOfMany: boolean;
+  /** Its CREATE was answered a moment before somebody was killed. */
+  isNew: boolean;
 }
 
 type Condition = { [K in keyof Case]?: RegExp | Case[K] };
@@ -69,7 +71,12 @@ export const RULES: readonly Rule[] = [
     why: 'its client returned while persistd or fdkeeper was away: as on stock',
   },
   {
-    when: { victim: 'persistd', kind: 'durable', isOneOfMany: true },
+    when: { victim: 'smbd', isNew: true },
+    allows: 'either',
+    why: 'persistd had not heard of its grant: docs/limits.md',
+  },
+  {
+    when: { victim: /persistd|keeper/, kind: 'durable', isOneOfMany: true },
     allows: 'either',
     why: 'the write time of another handle of the file looks local: docs/limits.md',
   },

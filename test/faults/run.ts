@@ -23,6 +23,7 @@ const caseOf = (scene: Scene, scenario: Scenario, held: Held): Case => ({
   wasAway: scene.wasAway,
   end: held.end,
   isTooEarly: held.isTooEarly,
+  isNew: held.path !== scene.party.path,
   isOneOfMany: scene.party.handles.filter(({ path }) => path === held.path).length > 1,
 });
 

@@ -81,24 +81,14 @@ export const RULES: readonly Rule[] = [
     why: 'the write time of another handle of the file looks local: docs/limits.md',
   },
   {
-    when: { scenario: /^keeper starts/, wasAway: true, durability: 'process', kind: 'resilient' },
-    allows: 'ended',
-    why: 'fdkeeper was killed, durability process',
-  },
-  {
-    when: { scenario: /^keeper starts/, wasAway: true, durability: 'process' },
+    when: { point: KEEPER_POINTS, scenario: /^resume/, kind: 'durable' },
     allows: 'either',
-    why: 'fdkeeper was killed, durability process',
-  },
-  {
-    when: { point: KEEPER_POINTS, wasAway: true, durability: 'process' },
-    allows: 'either',
-    why: 'fdkeeper was killed, durability process',
+    why: 'fdkeeper was killed while its client returned: as on stock',
   },
   {
     when: { point: KEEPER_POINTS, scenario: /^(drop|child killed)/, durability: 'process' },
     allows: 'either',
-    why: 'fdkeeper was killed, durability process',
+    why: 'fdkeeper was killed before its smbd child had told all: docs/recovery.md',
   },
   {
     when: { point: KEEPER_POINTS, scenario: /^drop/, kind: 'resilient' },

@@ -51,10 +51,10 @@ async function settle(scene: Scene, scenario: Scenario): Promise<void> {
   });
   if (isConnected && !hasTried) await party.known();
   await bench.until('that all is as it will be', async () =>
-    (await bench.handlesOf(party.path)).every(({ state, retained, durability }) => {
+    (await bench.handlesOf(party.path)).every(({ state, retained }) => {
       if (state === 'disconnected') {
         if (scenario.name === 'expire') return false;
-        return retained || !mayLoseAll || durability === 'process';
+        return retained || !mayLoseAll;
       }
       return state !== 'connected' || retained || !hasTried;
     }),

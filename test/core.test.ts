@@ -338,6 +338,17 @@ claims('a connected handle is refused after 100 ms, and its holder named', () =>
   });
 });
 
+claims(
+  'a claim for what a dead smbd child told nobody but the keeper is granted after 100 ms',
+  () => {
+    const bench = new Bench();
+    bench.keeperLists();
+    bench.did(bench.core.keeperEntry(bench.now, keeperEntry(ID, 'orphaned', { since: bench.now })));
+    assert.is(bench.claim({ pid: 2 }), null);
+    assert.is(verdictIn(bench.wait(100n))?.verdict, 'resume');
+  },
+);
+
 claims('an unknown cookie is refused after 100 ms, not for good', () => {
   const bench = new Bench();
   assert.is(bench.claim(), null);
@@ -490,6 +501,26 @@ keeper('a disconnect that smbd could not report is believed of the keeper', () =
   assert.is(bench.state(), 'disconnected');
   bench.wait(59n * SECOND);
   assert.is(bench.state(), 'expired');
+});
+
+keeper('what a dead smbd child had said before is true no more when it arrives', () => {
+  const bench = new Bench();
+  bench.keeperLists();
+  bench.did(bench.core.keeperEntry(bench.now, keeperEntry(ID, 'orphaned', { since: bench.now })));
+  bench.grant();
+  assert.is(bench.state(), 'disconnected');
+  bench.grant();
+  assert.is(bench.state(), 'disconnected');
+});
+
+keeper('a handle that was parked before its grant arrived is not taken for connected', () => {
+  const bench = new Bench();
+  bench.keeperLists();
+  bench.did(bench.core.keeperEntry(bench.now, keeperEntry(ID, 'parked', { since: bench.now })));
+  bench.grant();
+  assert.is(bench.state(), 'connected');
+  bench.wait(1n * SECOND);
+  assert.is(bench.state(), 'disconnected');
 });
 
 keeper('a closed handle that smbd did not drop is dropped after a second', () => {

@@ -99,6 +99,25 @@ static bool settle_write_time(struct files_struct *fsp)
 	return true;
 }
 
+/*
+ * smbd sets the time of the last write when it closes an open. Of the others that
+ * it has of the file, and may be about to close, it sets it now: later that would
+ * look like somebody else's change of this one's file.
+ */
+static void settle_others_write_times(const struct files_struct *fsp)
+{
+	struct files_struct *other = file_find_di_first(
+		fsp->conn->sconn, fsp->file_id, false);
+
+	while (other != NULL) {
+		if (other != fsp &&
+		    other->fsp_flags.update_write_time_on_close) {
+			fsp_flush_write_time_update(other);
+		}
+		other = file_find_di_next(other, false);
+	}
+}
+
 static bool may_be_protected(const struct files_struct *fsp)
 {
 	return !fsp->fsp_flags.initial_delete_on_close &&
@@ -204,6 +223,7 @@ static NTSTATUS disconnect_locked(struct vfs_handle_struct *vfs,
 	if (h->fsp->update_write_time_event != NULL) {
 		fsp_flush_write_time_update(h->fsp);
 	}
+	settle_others_write_times(h->fsp);
 	if (protect && (!may_be_protected(h->fsp) ||
 			!settle_write_time(h->fsp) ||
 			!surrogate_for(h, &surrogate))) {

@@ -16,10 +16,6 @@ export interface Case {
   /** What its client did to it. */
   end: End | null;
   isTooEarly: boolean;
-  /** Its client has others on the same file. */
-  isOneOfMany: boolean;
-  /** Its CREATE was answered a moment before somebody was killed. */
-  isNew: boolean;
 }
 
 type Condition = { [K in keyof Case]?: RegExp | Case[K] };
@@ -69,16 +65,6 @@ export const RULES: readonly Rule[] = [
     when: { isTooEarly: true, kind: 'durable' },
     allows: 'either',
     why: 'its client returned while persistd or fdkeeper was away: as on stock',
-  },
-  {
-    when: { victim: 'smbd', isNew: true },
-    allows: 'either',
-    why: 'persistd had not heard of its grant: docs/limits.md',
-  },
-  {
-    when: { victim: /persistd|keeper/, kind: 'durable', isOneOfMany: true },
-    allows: 'either',
-    why: 'the write time of another handle of the file looks local: docs/limits.md',
   },
   {
     when: { point: KEEPER_POINTS, scenario: /^resume/, kind: 'durable' },

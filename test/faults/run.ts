@@ -23,8 +23,6 @@ const caseOf = (scene: Scene, scenario: Scenario, held: Held): Case => ({
   wasAway: scene.wasAway,
   end: held.end,
   isTooEarly: held.isTooEarly,
-  isNew: held.path !== scene.party.path,
-  isOneOfMany: scene.party.handles.filter(({ path }) => path === held.path).length > 1,
 });
 
 async function isDeadSoon({ bench, point, armedFor }: Scene): Promise<boolean> {

@@ -64,18 +64,24 @@ export class KeeperView {
   /** A claim has waited long enough for what smbd would say: what the keeper says counts. */
   believe(id: string): void {
     const entry = this.#entries.get(id);
-    if (entry === undefined || entry.state !== 'parked') return;
+    if (entry === undefined || entry.state === 'held') return;
     const handle = this.#context.table.live(id);
     if (handle === undefined) this.#takeOverIfUnknown(entry);
     else this.#followOwner(handle, entry);
   }
 
-  /** The same for all that is parked: its smbd child may have died before it could say so. */
+  /** The same for all: an smbd child may have died before it could say so. */
   believeAll(): void {
     for (const { id, state } of this.#context.table.allLive()) {
       if (state.name === 'connected') this.believe(id);
     }
     for (const id of this.#strangers) this.believe(id);
+  }
+
+  /** smbd says that it holds the handle, and may be dead by now, as the keeper has said before. */
+  confirm(handle: Handle): void {
+    const entry = this.#entries.get(handle.id);
+    if (entry?.state === 'orphaned') this.#followOwner(handle, entry);
   }
 
   listStarted(): void {
@@ -224,7 +230,9 @@ export class KeeperView {
     this.#strangers.add(entry.id);
     this.#afterSettling(() => {
       this.#strangers.delete(entry.id);
-      this.#takeOverIfUnknown(entry);
+      const handle = this.#context.table.live(entry.id);
+      if (handle === undefined) this.#takeOverIfUnknown(entry);
+      else this.#followIfCurrent(handle, entry);
     });
   }
 

@@ -111,6 +111,7 @@ export class SmbdEvents {
     if (before.kind !== record.kind) {
       this.#context.publish('grant', known, `${before.kind} to ${record.kind}`);
     }
+    this.#keeper.confirm(known);
   }
 
   #resumed(server: ServerId, record: HandleRecord): void {
@@ -128,6 +129,7 @@ export class SmbdEvents {
     handle.resumes++;
     this.#context.counters.resumes++;
     this.#context.publish('resume', handle);
+    this.#keeper.confirm(handle);
   }
 
   /** Null if the handle has ended: what ended stays so. */
@@ -142,6 +144,7 @@ export class SmbdEvents {
     if (step === 'grant') {
       this.#remaking.want(handle, null);
       this.#context.publish('grant', handle);
+      this.#keeper.confirm(handle);
     }
     return handle;
   }

@@ -127,6 +127,28 @@ keeperTest('only the owner parks and drops what is held', async (keeper) => {
   await control.close();
 });
 
+keeperTest('LOOK parks, and tells what an import has to know', async (keeper) => {
+  const control = await keeper.control();
+  const owner = await keeper.client();
+  const other = await keeper.client();
+  const file = makeFile(keeper);
+  const cookie = newCookie();
+  await owner.run('deposit', cookie, file.path, 'rw');
+  await owner.run('note', cookie, 'sequence');
+  assert.equal(await other.run('look', cookie), { status: -EPERM });
+  assert.equal(await other.run('look', newCookie()), { status: -ENOENT });
+  await owner.end();
+  await control.entry(cookie, ORPHANED);
+  const seen = { status: 0, surrogate: 0, ino: Number(file.ino), note: 'sequence' };
+  assert.equal(await other.run('look', cookie), seen);
+  await control.entry(cookie, PARKED);
+  const { surrogate } = await other.run('look', cookie, '1');
+  assert.ok(Number(surrogate) > 0);
+  assert.equal(await other.run('look', cookie), { ...seen, surrogate });
+  await other.run('drop', cookie);
+  await control.close();
+});
+
 keeperTest('a deposit made again replaces the descriptor and the record', async (keeper) => {
   const control = await keeper.control();
   const first = await keeper.client();

@@ -519,42 +519,26 @@ int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
 	return 0;
 }
 
-/* Of the answer to TAKE. */
-static int look_into(const struct packet *taken, int fd,
+static int read_look(const struct packet *answer,
 		     struct descriptors_look *look)
 {
-	int status = 0;
+	const uint8_t *behind = answer->payload + sizeof(struct keeper_look);
+	struct keeper_look head = { .status = 0 };
+	size_t length = answer->header.length;
 
-	if (fd == -1) {
-		return -EMFILE;
+	if (length < sizeof(head) + sizeof(look->st)) {
+		return -EPROTO;
 	}
-	if (fstat(fd, &look->st) == -1) {
-		status = -errno;
+	memcpy(&head, answer->payload, sizeof(head));
+	memcpy(&look->st, behind, sizeof(look->st));
+	length -= sizeof(head) + sizeof(look->st);
+	if (length > sizeof(look->note.data)) {
+		return -EPROTO;
 	}
-	close(fd);
-	look->note = note_of(taken);
-	return status;
-}
-
-static int await_look(uint32_t take_seq, uint64_t deadline_ns,
-		      struct descriptors_look *look)
-{
-	struct packet answer;
-	int fd = -1;
-	int parked = 0;
-	int status = await_answer(KEEPER_TAKE, take_seq, deadline_ns, &answer,
-				  &fd);
-
-	if (status == 0) {
-		status = look_into(&answer, fd, look);
-	}
-	if (status == -ETIMEDOUT) {
-		return status;
-	}
-	parked = await_answer(KEEPER_PARK, take_seq + 1, deadline_ns, &answer,
-			      &fd);
-	look->surrogate = surrogate_of(&answer);
-	return status != 0 ? status : parked;
+	memcpy(look->note.data, behind + sizeof(look->st), length);
+	look->note.length = length;
+	look->surrogate = head.surrogate;
+	return 0;
 }
 
 /* They are asked for together, and the keeper answers in order. */
@@ -564,24 +548,27 @@ void descriptors_look_at(struct descriptors_look *looks, size_t count,
 	const bool ready = may_wait() && descriptors_ready();
 	const uint32_t first_seq = keeper.seq + 1;
 	int failed = ready ? 0 : -EPIPE;
+	struct packet answer;
 	size_t asked = 0;
 	size_t i = 0;
+	int fd = -1;
 
 	for (asked = 0; asked < count && failed == 0; asked += failed == 0) {
-		const uint8_t how = looks[asked].protect;
+		const uint8_t how = looks[asked].protect ? KEEPER_PARK_PROTECT :
+							   KEEPER_PARK_PLAIN;
 
-		if (!send_packet(KEEPER_TAKE, looks[asked].cookie, NULL, 0,
-				 -1) ||
-		    !send_packet(KEEPER_PARK, looks[asked].cookie, &how,
+		if (!send_packet(KEEPER_LOOK, looks[asked].cookie, &how,
 				 sizeof(how), -1)) {
 			failed = -EAGAIN;
 		}
 	}
 	for (i = 0, failed = 0; i < asked && failed == 0; i++) {
-		looks[i].status = await_look(first_seq + 2 * i, deadline_ns,
-					     &looks[i]);
-		if (looks[i].status == -ETIMEDOUT ||
-		    looks[i].status == -EPIPE) {
+		looks[i].status = await_answer(KEEPER_LOOK, first_seq + i,
+					       deadline_ns, &answer, &fd);
+		if (looks[i].status == 0) {
+			looks[i].status = read_look(&answer, &looks[i]);
+		} else if (looks[i].status == -ETIMEDOUT ||
+			   looks[i].status == -EPIPE) {
 			failed = looks[i].status;
 		}
 	}

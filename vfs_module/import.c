@@ -4,6 +4,7 @@
 #include "descriptors.h"
 #include "durability.h"
 #include "fault.h"
+#include "handle.h"
 #include "import.h"
 #include "lock_sequence.h"
 #include "persistd.h"
@@ -112,6 +113,9 @@ static bool import_one(const struct wanted *w,
 		return false;
 	}
 	failure = unfit(&handle->record, look);
+	if (failure != NULL && is_held(&handle->record)) {
+		return true;
+	}
 	if (failure == NULL) {
 		result = records_import(&in);
 		failure = failure_of(result);
@@ -137,15 +141,16 @@ static bool import_each(const struct wanted *w,
 	for (i = 0; i < imports->count; i++) {
 		const struct wire_import *handle = &imports->handles[i];
 
-		if (!is_held(&handle->record)) {
+		/* this child's own would be parked */
+		if (handle_find(handle->record.cookie) == NULL) {
 			looks[n].cookie = handle->record.cookie;
 			looks[n].protect = handle->protected;
 			handles[n++] = handle;
 		}
 	}
-	fault_point("import.before-take");
+	fault_point("import.before-look");
 	descriptors_look_at(looks, n, clock_monotonic_ns() + IMPORT_ANSWER_NS);
-	fault_point("import.after-park");
+	fault_point("import.after-look");
 	for (i = 0; i < n; i++) {
 		done += import_one(w, handles[i], &looks[i]);
 	}

@@ -192,6 +192,37 @@ static void serve_park(struct peer *peer, struct packet *packet)
 	peer_reply(peer, reply, sizeof(reply->surrogate), -1);
 }
 
+/* For an import: PARK, and all that it has to know of the descriptor. */
+static void serve_look(struct peer *peer, struct packet *packet)
+{
+	struct kept *kept = table_find(&peer->keeper->table,
+				       packet->header.cookie);
+	struct reply *reply = NULL;
+	struct stat st;
+	int result = 0;
+
+	fault_point("keeper.before-look");
+	result = park(peer, kept, packet->payload[0]);
+	if (result == 0 && fstat(kept->fd, &st) == -1) {
+		result = -errno;
+	}
+	fault_point("keeper.after-look");
+	if (result < 0) {
+		peer_status(peer, packet, result);
+		return;
+	}
+	reply = peer_begin_reply(packet, 0);
+	reply->look.surrogate = kept->surrogate;
+	reply->look.st = st;
+	if (kept->note_length > 0) {
+		memcpy(reply->look.note, kept->note, kept->note_length);
+	}
+	peer_reply(peer, reply,
+		   offsetof(struct reply, look.note) -
+			   offsetof(struct reply, look) + kept->note_length,
+		   -1);
+}
+
 static void serve_take(struct peer *peer, struct packet *packet)
 {
 	struct kept *kept = table_find(&peer->keeper->table,
@@ -313,6 +344,7 @@ static const struct request {
 			   sizeof(struct keeper_query), serve_query },
 	[KEEPER_DROP_SYNC] = { 0, 0, serve_drop_sync },
 	[KEEPER_NOTE] = { 1, KEEPER_MAX_NOTE, serve_note },
+	[KEEPER_LOOK] = { 1, 1, serve_look },
 };
 
 /* What is wrong with the packet, in words, or NULL. */

@@ -63,6 +63,7 @@ enum keeper_type {
 	KEEPER_QUERY = 6,
 	KEEPER_DROP_SYNC = 7,
 	KEEPER_NOTE = 8,
+	KEEPER_LOOK = 10,
 	/* keeper to smbd child; the only answer that a DEPOSIT ever gets */
 	KEEPER_REFUSED = KEEPER_REPLY | KEEPER_DEPOSIT,
 	/* keeper to smbd child, unasked: another one has died */
@@ -92,7 +93,7 @@ enum keeper_state {
 	KEEPER_ORPHANED = 3
 };
 
-/* The payload of PARK, one byte. */
+/* The payload of PARK and LOOK, one byte. */
 enum keeper_park {
 	KEEPER_PARK_PLAIN = 0,
 	KEEPER_PARK_PROTECT = 1
@@ -154,6 +155,15 @@ struct keeper_touched {
 	uint8_t zero[3];
 	uint32_t pid;
 	char process[KEEPER_PROCESS_NAME];
+} __attribute__((packed));
+
+/*
+ * The payload of the reply to LOOK; behind it a struct stat of stat(2) and the
+ * note. The status alone unless it is 0.
+ */
+struct keeper_look {
+	int32_t status;
+	uint32_t surrogate; /* 0: it has none */
 } __attribute__((packed));
 
 /* The payload of the reply to UPGRADE; behind it why not, in words. */

@@ -3,6 +3,8 @@
 #ifndef KEEPER_PEER_H
 #define KEEPER_PEER_H
 
+#include <sys/stat.h>
+
 #include "keeper.h"
 #include "packet.h"
 
@@ -20,6 +22,11 @@ struct reply {
 		uint8_t cookies[REPLY_COOKIES][KEEPER_COOKIE_SIZE];
 		uint32_t surrogate;
 		uint8_t note[KEEPER_MAX_NOTE];
+		struct {
+			uint32_t surrogate;
+			struct stat st;
+			uint8_t note[KEEPER_MAX_NOTE];
+		} __attribute__((packed)) look;
 	} __attribute__((packed));
 } __attribute__((packed));
 

@@ -284,7 +284,7 @@ export const SCENARIOS: readonly Scenario[] = [
   alone('close', any('close\\.', keeper('drop'), persistd('gone|events|commit')), close),
   alone(
     'child killed',
-    any('import\\.', 'locks\\.', keeper('orphan|take|park'), persistd('import|entry')),
+    any('import\\.', 'locks\\.', keeper('orphan|look'), persistd('import|entry')),
     childKilled,
   ),
   alone('smbd killed', any('import\\.(?!before-locks)', 'entry\\.before-add'), smbdKilled),

@@ -158,6 +158,7 @@ static void put_garbage(int peer, const struct keeper_header *asked)
 static bool expects_answer(uint16_t type)
 {
 	return type == KEEPER_PARK || type == KEEPER_TAKE ||
+	       type == KEEPER_LOOK ||
 	       type == KEEPER_QUERY || type == KEEPER_DROP_SYNC;
 }
 

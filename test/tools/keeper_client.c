@@ -7,6 +7,7 @@
  *                          the descriptor (1), wait until it was served
  *   post COOKIE PATH rw|r|path                  the same without waiting
  *   park COOKIE [HOW]     HOW is the byte of PARK (0); 1 tells the surrogate
+ *   look COOKIE [HOW]     as park; tells the inode and the note, too
  *   take COOKIE | drop COOKIE | dropsync COOKIE
  *   adopt COOKIE [RECORD]
  *   query DEV INO
@@ -322,6 +323,35 @@ static void park(char **words)
 	}
 }
 
+static void look(char **words)
+{
+	uint8_t cookie[KEEPER_COOKIE_SIZE];
+	const uint8_t how = words[2] != NULL ? (uint8_t)atoi(words[2]) : 0;
+	const size_t fixed = sizeof(struct keeper_look) + sizeof(struct stat);
+	struct packet packet;
+	struct keeper_look head;
+	struct stat st;
+	ssize_t size = 0;
+	int fd = -1;
+
+	parse_cookie(words[1], cookie);
+	size = await(send_request(KEEPER_LOOK, cookie, &how, sizeof(how), -1,
+				  0),
+		     &packet, &fd);
+	if (size < (ssize_t)fixed) {
+		if (size >= 0) {
+			printf("{\"status\":%d}\n", status_of(&packet));
+		}
+		return;
+	}
+	memcpy(&head, packet.payload, sizeof(head));
+	memcpy(&st, packet.payload + sizeof(head), sizeof(st));
+	printf("{\"status\":%d,\"surrogate\":%u,\"ino\":%llu,\"note\":"
+	       "\"%.*s\"}\n", head.status, head.surrogate,
+	       (unsigned long long)st.st_ino, (int)(size - (ssize_t)fixed),
+	       (const char *)packet.payload + fixed);
+}
+
 static void unanswered(uint16_t type, char **words)
 {
 	uint8_t cookie[KEEPER_COOKIE_SIZE];
@@ -488,6 +518,8 @@ static void run(char **words, int count)
 		park(words);
 	} else if (strcmp(command, "dropsync") == 0 && count == 2) {
 		drop_sync(words);
+	} else if (strcmp(command, "look") == 0 && count >= 2) {
+		look(words);
 	} else if (strcmp(command, "take") == 0 && count == 2) {
 		take(words);
 	} else if (strcmp(command, "drop") == 0 && count == 2) {

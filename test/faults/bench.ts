@@ -18,12 +18,12 @@ const FIND_MS = 200;
 
 /** By their options: whether byte-range locks are the kernel's, too, and what survives. */
 export const SHARES = ['durable', 'posix', 'host', 'host-posix'] as const;
-export type ShareName = (typeof SHARES)[number];
+export type ShareName = (typeof SHARES)[number] | 'strong' | 'strong-posix';
 /** The same directory as `durable`, without the module. */
 export const BARE = 'bare';
 
 export const isPosix = (share: ShareName): boolean => share.endsWith('posix');
-export const isHost = (share: ShareName): boolean => share.startsWith('host');
+export const isHost = (share: ShareName): boolean => /^(host|strong)/.test(share);
 
 /** Undefined: there was no answer, as somebody died. */
 export async function answerOf<T>(call: PromiseLike<Reply<T>>): Promise<Reply<T> | undefined> {
@@ -56,6 +56,8 @@ export class Bench {
     const host = 'persistent:durability = host';
     await samba.addShare('host', module, host, 'posix locking = no');
     await samba.addShare('host-posix', module, host, 'posix locking = yes');
+    const strength = 'persistent:strength = yes';
+    await samba.addShare('strong-posix', module, strength, 'posix locking = yes');
     await samba.addShare(BARE, `path = ${samba.sharePath('durable')}`, 'posix locking = no');
     return new Bench(samba);
   }

@@ -25,12 +25,14 @@ export interface Lock extends Range {
 
 export type End = 'closed' | 'perhaps closed';
 
+export type Kind = 'durable' | 'resilient' | 'persistent';
+
 export class Held {
   open: Open;
   readonly path: string;
   readonly writer: string;
   readonly region: number;
-  kind: 'durable' | 'resilient';
+  kind: Kind;
   /** What its client has done to it. */
   end: End | null = null;
   readonly locks: Lock[] = [];
@@ -40,7 +42,7 @@ export class Held {
   /** Bits of what the client may cache. */
   level: number;
 
-  constructor(open: Open, path: string, region: number, kind: 'durable' | 'resilient') {
+  constructor(open: Open, path: string, region: number, kind: Kind) {
     this.open = open;
     this.path = path;
     this.region = region;
@@ -106,7 +108,7 @@ export class Held {
 
   async makeResilient(timeoutMs: number): Promise<string> {
     const reply = await answerOf(this.open.requestResiliency(timeoutMs));
-    if (reply?.code === 'SUCCESS') this.kind = 'resilient';
+    if (reply?.code === 'SUCCESS' && this.kind === 'durable') this.kind = 'resilient';
     return reply?.code ?? 'no answer';
   }
 }

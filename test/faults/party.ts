@@ -19,8 +19,18 @@ export const KINDS = [
   ...(Object.keys(DURABLE_KINDS) as (keyof typeof DURABLE_KINDS)[]),
   'resilient',
   'resilient, lease v2',
+  'persistent, batch oplock',
+  'persistent, lease v2',
 ] as const;
 export type KindName = (typeof KINDS)[number];
+
+const isStrong = (kind: KindName): boolean => kind.startsWith('persistent');
+
+/** Persistent handles are granted on shares that are made for them. */
+export function shareFor(kind: KindName, share: ShareName): ShareName {
+  if (!isStrong(kind)) return share;
+  return isPosix(share) ? 'strong-posix' : 'strong';
+}
 
 export interface PartyWish {
   share: ShareName;
@@ -126,7 +136,7 @@ export class Party {
     if (reply === undefined) return undefined;
     const open = reply.ok();
     const path = this.bench.samba.sharePath(this.wish.share, name);
-    const held = new Held(open, path, region, 'durable');
+    const held = new Held(open, path, region, isStrong(this.wish.kind) ? 'persistent' : 'durable');
     this.handles.push(held);
     if (this.isResilient) {
       // without an answer it is what it was: nothing is promised to the client

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** What may become of a handle, by who was killed where, and what was going on. */
-import type { End } from './handle.js';
+import type { End, Kind } from './handle.js';
 
 export type Victim = 'smbd' | 'keeper' | 'persistd';
 export type Allowed = 'resumed' | 'ended' | 'either';
@@ -9,7 +9,7 @@ export interface Case {
   scenario: string;
   point: string;
   victim: Victim;
-  kind: 'durable' | 'resilient';
+  kind: Kind;
   durability: 'process' | 'host';
   /** Its client was gone before anybody was killed. */
   wasAway: boolean;
@@ -77,7 +77,7 @@ export const RULES: readonly Rule[] = [
     why: 'fdkeeper was killed before its smbd child had told all: docs/recovery.md',
   },
   {
-    when: { point: KEEPER_POINTS, scenario: /^drop/, kind: 'resilient' },
+    when: { point: KEEPER_POINTS, scenario: /^drop/, kind: /resilient|persistent/ },
     allows: 'either',
     why: 'fdkeeper did not answer at the drop: docs/limits.md',
   },

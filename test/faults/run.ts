@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { Random } from '../soak/random.js';
 import { type Bench, isAlive, isHost, SHARES } from './bench.js';
 import type { Held } from './handle.js';
-import { KINDS, Party, type PartyWish } from './party.js';
+import { KINDS, Party, type PartyWish, shareFor } from './party.js';
 import type { Iteration } from './report.js';
 import { type Case, isKeeperLost, isOfTwo, type Rule, ruleOf, victimOf } from './rules.js';
 import { scenariosOf } from './scenarios.js';
@@ -108,8 +108,8 @@ export async function iterate(bench: Bench, point: string, seed: number): Promis
   const startMs = performance.now();
   const random = new Random(seed);
   const scenario = random.pick(scenariosOf(point));
-  const share = random.pick(scenario.shares ?? SHARES);
   const kind = random.pick(scenario.kinds ?? KINDS);
+  const share = shareFor(kind, random.pick(scenario.shares ?? SHARES));
   const iteration: Iteration = {
     ...{ seed, point, scenario: scenario.name, share, kind },
     ...{ isReached: false, outcomes: [], tookMs: 0 },

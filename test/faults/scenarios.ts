@@ -13,6 +13,8 @@ const DURABLE: readonly KindName[] = [
   'v2, lease v2',
 ];
 const RESILIENT: readonly KindName[] = ['resilient', 'resilient, lease v2'];
+const PERSISTENT: readonly KindName[] = ['persistent, batch oplock', 'persistent, lease v2'];
+const PROTECTED = [...RESILIENT, ...PERSISTENT];
 const LEASED: readonly KindName[] = ['v1, lease v1', 'v2, lease v2', 'resilient, lease v2'];
 const TIMED: readonly KindName[] = ['v2, batch oplock', 'v2, lease v2', ...RESILIENT];
 const HOST = ['host', 'host-posix'] as const;
@@ -41,6 +43,12 @@ async function grant(scene: Scene): Promise<void> {
   scene.arm();
   const another = await scene.party.open(`more-${scene.party.name}`, 9);
   await another?.lock(false);
+}
+
+/** It is granted as less than it was to be. */
+async function grantWithoutPersistd(scene: Scene): Promise<void> {
+  await scene.bench.kill('persistd');
+  await grant(scene);
 }
 
 async function lockAndUnlock(scene: Scene): Promise<void> {
@@ -260,6 +268,10 @@ export const SCENARIOS: readonly Scenario[] = [
   alone('grant on disk', any(keeper('describe'), persistd('describe|described|flush')), grant, {
     shares: HOST,
   }),
+  alone('grant, persistent', any('strength\\.before-answer'), grant, { kinds: PERSISTENT }),
+  alone('grant without persistd', any('strength\\.(before|after)-record'), grantWithoutPersistd, {
+    kinds: PERSISTENT,
+  }),
   alone('lock', any('(un)?lock\\.', 'events\\.', persistd('events|commit')), lockAndUnlock),
   alone('numbered lock', any('note\\.', keeper('note')), lockAndUnlock, { kinds: RESILIENT }),
   alone(
@@ -271,8 +283,8 @@ export const SCENARIOS: readonly Scenario[] = [
     kinds: DURABLE,
   }),
   alone('drop, watched', any(keeper('watch'), persistd('watch|watched')), drop, { kinds: DURABLE }),
-  alone('drop, resilient', any('protect\\.', 'entry\\.', keeper('surrogate')), drop, {
-    kinds: RESILIENT,
+  alone('drop, protected', any('protect\\.', 'entry\\.', keeper('surrogate')), drop, {
+    kinds: PROTECTED,
   }),
   alone(
     'resume',
@@ -319,7 +331,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ),
   contended('own orphan', any('arrive\\.', persistd('arrive')), ownOrphan, { kinds: LEASED }),
   contended('conflict', any('conflict\\.'), conflict, {
-    kinds: RESILIENT,
+    kinds: PROTECTED,
     wish: { sharing: Share.NONE, handles: 1 },
   }),
   contended('read beside', any('keep\\.', 'entry\\.before-add'), readBeside, {

@@ -106,8 +106,8 @@ async function checkDescription(scene: Scene, held: Held, isAlone: boolean): Pro
     expect(isSame, 'smbd and fdkeeper have different descriptions');
   }
   const level = held.open.granted.lease?.state ?? held.open.oplock;
-  // of several resilient handles with one lease each is in the others' way (docs/limits.md)
-  const isBesideItself = held.kind === 'resilient' && scene.party.handles.length > 1;
+  // of several protected handles with one lease each is in the others' way (docs/limits.md)
+  const isBesideItself = held.kind !== 'durable' && scene.party.handles.length > 1;
   if (isAlone && !isBesideItself)
     expect(level === held.level, `it has level ${level} in place of ${held.level}`);
 }

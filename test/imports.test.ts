@@ -231,6 +231,16 @@ test('what one smbd child is at, others are not told of for a while', () => {
   assert.equal(bench.imported(one), ids.slice(64));
 });
 
+test('what an smbd child was at when it died, the next one is told of at once', () => {
+  const bench = new Bench();
+  const id = bench.hold(1);
+  bench.keeper(id, 'orphaned');
+  assert.equal(bench.imported({ serverId: server(1) }), [id]);
+  assert.equal(bench.core.importers(bench.now), [server(1)]);
+  bench.core.importerDied(server(1));
+  assert.equal(bench.imported({ serverId: server(2) }), [id]);
+});
+
 test('of many that were imported, some are written at once and the others soon', () => {
   const bench = new Bench();
   const ids = Array.from({ length: 100 }, (_, number) => bench.hold(number + 1));

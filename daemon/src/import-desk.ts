@@ -61,8 +61,12 @@ export class ImportDesk {
 
   /** Where other smbd children are at all that is left, they are waited for. */
   async #imports(body: ImportBody, endNs: bigint): Promise<Imports> {
+    const { core } = this.#parts;
     for (;;) {
-      const { imports, effects } = this.#parts.core.import(now(), body);
+      for (const server of core.importers(now())) {
+        if (!isAlive(server.pid)) core.importerDied(server);
+      }
+      const { imports, effects } = core.import(now(), body);
       await this.#parts.perform(effects);
       if (imports.handles.length > 0 || !imports.more || now().monotonicNs >= endNs) {
         return imports;

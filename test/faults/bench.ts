@@ -164,7 +164,9 @@ export class Bench {
   async #findKeeper(): Promise<void> {
     const endMs = performance.now() + FIND_MS;
     while (performance.now() < endMs) {
-      const { keeper } = await this.admin((admin) => admin.request('info', {}));
+      const info = this.admin((admin) => admin.request('info', {}));
+      // persistd may be about to die of what it has just heard
+      const { keeper } = await info.catch(() => ({ keeper: null }));
       const stat =
         keeper && isAlive(keeper.pid) && readFileSync(`/proc/${keeper.pid}/stat`, 'utf8');
       if (stat) {

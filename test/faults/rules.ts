@@ -72,6 +72,11 @@ export const RULES: readonly Rule[] = [
     why: 'fdkeeper was killed while its client returned: as on stock',
   },
   {
+    when: { scenario: /^keeper starts/, victim: 'persistd', durability: 'process', wasAway: true },
+    allows: 'either',
+    why: 'persistd was killed with fdkeeper, a moment after its client went: docs/recovery.md',
+  },
+  {
     when: { point: KEEPER_POINTS, scenario: /^(drop|child killed)/, durability: 'process' },
     allows: 'either',
     why: 'fdkeeper was killed before its smbd child had told all: docs/recovery.md',

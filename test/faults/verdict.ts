@@ -47,7 +47,7 @@ async function isRefused(judge: Open, { offset, length }: Lock): Promise<boolean
 export async function checkProtection(scene: Scene, held: Held): Promise<void> {
   const { party } = scene;
   // of a durable one this is local access, which it yields to
-  if (held.kind === 'durable') return;
+  if (held.kind === 'durable' || !existsSync(held.path)) return;
   const sure = held.locks.filter(({ state, isShared }) => state === 'held' && !isShared);
   if (party.isPosix) {
     for (const lock of sure) {

@@ -132,6 +132,15 @@ export class Core {
     return this.#context.importOffers.goesOn(body, now);
   }
 
+  /** The smbd children that were told what to import, and may be at it still. */
+  importers(now: Moment): ServerId[] {
+    return this.#context.importOffers.importers(now);
+  }
+
+  importerDied(server: ServerId): void {
+    this.#context.importOffers.died(server);
+  }
+
   contend(now: Moment, body: ContendBody): Displaced {
     return this.#displace(now, () => this.#contention.contend(body));
   }

@@ -15,19 +15,51 @@ interface Pass {
   readonly untilNs: bigint;
 }
 
-interface Offer {
+/** An smbd child that was told of handles, and has perhaps not done all of them. */
+interface Importer {
   readonly server: ServerId;
+  untilNs: bigint;
+  isDead: boolean;
+}
+
+interface Offer {
+  readonly importer: Importer;
   readonly round: bigint;
   readonly untilNs: bigint;
 }
 
 export class ImportOffers {
   readonly #offers = new WeakMap<Handle, Offer>();
+  readonly #importers = new Map<string, Importer>();
   readonly #passes = new Map<string, Pass>();
 
   make(handle: Handle, { serverId, round }: ImportBody, now: Moment): void {
     const untilNs = now.monotonicNs + LASTS_NS;
-    this.#offers.set(handle, { server: serverId, round, untilNs });
+    this.#offers.set(handle, { importer: this.#importer(serverId, untilNs), round, untilNs });
+  }
+
+  #importer(server: ServerId, untilNs: bigint): Importer {
+    const key = serverKey(server);
+    const importer = this.#importers.get(key) ?? { server, untilNs, isDead: false };
+    importer.untilNs = untilNs;
+    this.#importers.set(key, importer);
+    return importer;
+  }
+
+  /** The smbd children that may be at it still. */
+  importers(now: Moment): ServerId[] {
+    for (const [key, { untilNs }] of this.#importers) {
+      if (untilNs <= now.monotonicNs) this.#importers.delete(key);
+    }
+    return [...this.#importers.values()].map(({ server }) => server);
+  }
+
+  /** What it was told of is for others to do. */
+  died(server: ServerId): void {
+    const importer = this.#importers.get(serverKey(server));
+    if (importer === undefined) return;
+    importer.isDead = true;
+    this.#importers.delete(serverKey(server));
   }
 
   /** It was taken in, or cannot be. */
@@ -39,7 +71,8 @@ export class ImportOffers {
   to(handle: Handle, { serverId, round }: ImportBody, now: Moment): 'nobody' | 'asker' | 'other' {
     const offer = this.#offers.get(handle);
     if (offer === undefined || offer.untilNs <= now.monotonicNs) return 'nobody';
-    if (!sameServer(offer.server, serverId)) return 'other';
+    if (offer.importer.isDead) return 'nobody';
+    if (!sameServer(offer.importer.server, serverId)) return 'other';
     return offer.round === round ? 'asker' : 'nobody';
   }
 
@@ -69,6 +102,10 @@ export class ImportOffers {
   }
 }
 
-function roundKey({ serverId: { pid, uniqueId }, share, round }: ImportBody): string {
-  return `${pid}.${uniqueId} ${round} ${share}`;
+function serverKey({ pid, uniqueId }: ServerId): string {
+  return `${pid}.${uniqueId}`;
+}
+
+function roundKey({ serverId, share, round }: ImportBody): string {
+  return `${serverKey(serverId)} ${round} ${share}`;
 }

@@ -141,6 +141,21 @@ test('one that outlives processes only is described when its smbd child has give
   assert.is(bench.handle.reopening, null);
 });
 
+test('what the very keeper lacks that had it was closed by smbd', () => {
+  const bench = new Bench();
+  bench.grant();
+  bench.keeper();
+  bench.did(bench.core.keeperListStarted(bench.now, 'one'));
+  bench.did(bench.core.keeperListEnd(bench.now));
+  bench.disconnect();
+  bench.did(bench.core.described(bench.now, ID, REOPENING));
+  bench.lost();
+  bench.did(bench.core.keeperListStarted(bench.now, 'one'));
+  bench.did(bench.core.keeperListEnd(bench.now));
+  assert.equal(bench.done('remake'), []);
+  assert.is(bench.handle.state.name, 'failed');
+});
+
 test('the same, if its smbd child died: not all of its locks may be known', () => {
   const bench = new Bench();
   bench.grant({ durability: 'process' });

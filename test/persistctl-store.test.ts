@@ -24,7 +24,7 @@ function id(number: number): string {
 
 const RECORD_KEYS = [
   ...['key', 'schemaVersion', 'bootId', 'record', 'locks', 'retained', 'unlinked', 'levelLost'],
-  ...['reopening', 'note', 'remade'],
+  ...['reopening', 'keptBy', 'note', 'remade'],
   ...['refusedOthers', 'lastRefused', 'resumes', 'importedIn', 'disconnect', 'ended'],
 ].sort();
 

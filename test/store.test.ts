@@ -52,6 +52,7 @@ function handle(state: State, id = ID): Handle {
       fileHandle: '0123456789abcdef',
       fileSystem: 'uuid:12-34 ext4 /srv/\xff',
     },
+    keptBy: '65024:1234:1795296349048000000',
     note: '0102',
     remade: true,
     levelLost: true,

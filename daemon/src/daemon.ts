@@ -19,6 +19,7 @@ import { HostDurability } from './host-durability.js';
 import { ImportDesk } from './import-desk.js';
 import { logEvent } from './journal.js';
 import { KeeperClient } from './keeper/client.js';
+import { keeperLineage } from './keeper/lineage.js';
 import { Performer } from './performer.js';
 import { isAlive, Servers } from './servers.js';
 import type { WatchEventName } from './shared/admin.js';
@@ -201,7 +202,10 @@ export class Daemon {
 
   #makeKeeperClient(path: string): KeeperClient {
     return new KeeperClient(path, {
-      listStarted: () => this.#perform(this.#core.keeperListStarted(now())),
+      listStarted: () => {
+        const lineage = keeperLineage(this.#options.runDirectory);
+        this.#perform(this.#core.keeperListStarted(now(), lineage));
+      },
       entry: (entry) => {
         if (entry.record === null) {
           this.#options.log.warn({ id: entry.id }, 'the keeper holds a record I cannot read');

@@ -29,6 +29,8 @@ export interface Rule {
 
 /** Where of two keepers one is killed, the other has everything. */
 const KEEPER_POINTS = /^(keeper\.|handover\.before-fork|takeover\.in-command)/;
+const BOTH_KILLED =
+  'persistd and fdkeeper were killed a moment after its client went: docs/recovery.md';
 const ANOTHER_CAME = 'another client came: docs/outcomes.md';
 
 /** The first that fits. */
@@ -74,7 +76,12 @@ export const RULES: readonly Rule[] = [
   {
     when: { scenario: /^keeper starts/, victim: 'persistd', durability: 'process', wasAway: true },
     allows: 'either',
-    why: 'persistd was killed with fdkeeper, a moment after its client went: docs/recovery.md',
+    why: BOTH_KILLED,
+  },
+  {
+    when: { scenario: /^persistd starts/, victim: 'keeper', durability: 'process', wasAway: true },
+    allows: 'either',
+    why: BOTH_KILLED,
   },
   {
     when: { point: KEEPER_POINTS, scenario: /^(drop|child killed)/, durability: 'process' },

@@ -48,6 +48,8 @@ export class Context {
   readonly owedDrops = new Set<string>();
   /** Handles whose state changed since this was last emptied. */
   readonly changed = new Set<string>();
+  /** Which keeper is connected; null: none, or it cannot be told. */
+  keeper: string | null = null;
   effects: Effect[] = [];
   now: Moment = { monotonicNs: 0n, realtimeNs: 0n };
 
@@ -102,6 +104,7 @@ export class Context {
       retained,
       unlinked: false,
       reopening: null,
+      keptBy: null,
       note: null,
       remade: false,
       levelLost: false,

@@ -149,8 +149,9 @@ export class Core {
     return this.#run(now, () => this.#takeovers.takeover(takeover));
   }
 
-  keeperListStarted(now: Moment): Effect[] {
-    return this.#run(now, () => this.#keeper.listStarted());
+  /** `keeper` names it; one that takes over from another has the name of that one. */
+  keeperListStarted(now: Moment, keeper: string | null = null): Effect[] {
+    return this.#run(now, () => this.#keeper.listStarted(keeper));
   }
 
   keeperEntry(now: Moment, entry: KeeperEntry): Effect[] {

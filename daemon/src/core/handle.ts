@@ -67,6 +67,8 @@ export interface Handle {
   unlinked: boolean;
   /** null: it does not outlive the keeper's descriptor. */
   reopening: Reopening | null;
+  /** The keeper that had its descriptor last, as far as `reopening` is known; null: not known. */
+  keptBy: string | null;
   /** The keeper's note of its lock sequence, hexadecimal digits. */
   note: string | null;
   /** Its descriptor was lost, and this is another description of the same file. */

@@ -84,7 +84,8 @@ export class KeeperView {
     if (entry?.state === 'orphaned') this.#followOwner(handle, entry);
   }
 
-  listStarted(): void {
+  listStarted(keeper: string | null): void {
+    this.#context.keeper = keeper;
     this.#remaking.lost();
     this.#entries.clear();
     this.#listed = false;
@@ -92,7 +93,7 @@ export class KeeperView {
   }
 
   lost(): void {
-    this.listStarted();
+    this.listStarted(null);
     this.#listStarted = null;
     this.#context.publish('keeper-lost', null);
   }
@@ -187,7 +188,12 @@ export class KeeperView {
   }
 
   #found(handle: Handle, { state, stat }: KeeperEntry): void {
+    const { keeper } = this.#context;
     handle.retained = true;
+    if (handle.reopening !== null && handle.keptBy !== keeper) {
+      handle.keptBy = keeper;
+      this.#context.put(handle);
+    }
     if (state !== 'held' && disconnectOf(handle.state)?.stat === null) {
       this.#context.change(handle, { step: 'found', stat });
     }
@@ -212,7 +218,7 @@ export class KeeperView {
 
   /** The smbd child of a connected handle is dead, and the keeper does not have the descriptor. */
   ownerDied(handle: Handle): void {
-    if (handle.reopening === null) {
+    if (!this.#remaking.isFor(handle)) {
       this.#context.end(handle, 'failed', 'smbd-died', { server: null, drop: false });
       return;
     }
@@ -222,7 +228,7 @@ export class KeeperView {
 
   #descriptorLost(handle: Handle): void {
     handle.retained = false;
-    if (handle.reopening !== null) this.#remaking.begin(handle);
+    if (this.#remaking.isFor(handle)) this.#remaking.begin(handle);
     else this.#context.end(handle, 'failed', 'descriptor-lost', { server: null, drop: false });
   }
 

@@ -61,8 +61,14 @@ export class Remaking {
     if (handle === undefined || reopening === null) return;
     if (handle.record.durability !== 'host' && handle.state.name === 'connected') return;
     handle.reopening = reopening;
+    handle.keptBy = this.#context.keeper;
     handle.retained = true;
     this.#context.put(handle);
+  }
+
+  /** What the very keeper that had its descriptor lacks was given up by an smbd child. */
+  isFor({ reopening, keptBy }: Handle): boolean {
+    return reopening !== null && (keptBy === null || keptBy !== this.#context.keeper);
   }
 
   /** The smbd child of a connected handle is dead, and so is the keeper that had the descriptor. */
@@ -134,6 +140,7 @@ export class Remaking {
     this.#context.table.replaceRecord(handle, { ...handle.record, dev, ino });
     handle.retained = true;
     handle.remade = true;
+    handle.keptBy = this.#context.keeper;
     handle.importedIn = null;
     handle.importedBy = null;
     this.#owesSettled = true;

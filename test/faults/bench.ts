@@ -127,15 +127,19 @@ export class Bench {
   }
 
   /** Polls a question to persistd. */
-  async until<T>(what: string, ask: () => Promise<T | false | undefined>): Promise<T> {
-    const endMs = performance.now() + SOON_MS;
+  async until<T>(
+    what: string,
+    ask: () => Promise<T | false | undefined>,
+    boundMs = SOON_MS,
+  ): Promise<T> {
+    const endMs = performance.now() + boundMs;
     for (;;) {
       const found = await ask().catch((error) => {
         if (error instanceof CliError) return undefined;
         throw error;
       });
       if (found !== false && found !== undefined) return found;
-      if (performance.now() > endMs) throw new Error(`${what}: not within ${SOON_MS} ms`);
+      if (performance.now() > endMs) throw new Error(`${what}: not within ${boundMs} ms`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }

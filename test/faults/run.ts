@@ -13,6 +13,8 @@ import { checkFree, checkProtection, look, type Outcome } from './verdict.js';
 
 const REACHED_MS = 3_000;
 const MEETINGS = 5;
+/** A client that drops with a lease break under way: stock's smbd child stays (docs/limits.md). */
+const LINGER_MS = 60_000;
 
 const caseOf = (scene: Scene, scenario: Scenario, held: Held): Case => ({
   scenario: scenario.name,
@@ -80,12 +82,13 @@ async function judge(scene: Scene, scenario: Scenario): Promise<Outcome[]> {
 async function clearUp(scene: Scene): Promise<void> {
   const { bench, party } = scene;
   await bench.dropAll();
-  await bench.until('the end of all handles', async () => {
+  const isOver = async () => {
     await bench.admin((admin) => admin.request('expireWhere', { all: true }));
     return (await bench.handlesOf(party.path)).every(
       ({ state }) => !['connected', 'disconnected', 'claimed'].includes(state),
     );
-  });
+  };
+  await bench.until('the end of all handles', isOver, LINGER_MS);
   await checkFree(scene);
   await bench.dropAll();
   for (const { path } of party.handles) rmSync(path, { force: true });

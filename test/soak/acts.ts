@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /** The requests of a client, each with what the model makes of the answer. */
-import type { Open } from '../lib/smb2/index.js';
+import { LeaseState, type Open } from '../lib/smb2/index.js';
 import type { SoakClient } from './client.js';
 import { type Handle, type HeldLock, name, type Range, rangesConflict } from './handle.js';
 import { SETTLE_MS } from './model.js';
@@ -270,6 +270,8 @@ export async function useGuarded(client: SoakClient, handle: Handle): Promise<vo
 /** Writes where somebody else has a lock, which must be refused. */
 export async function poach(client: SoakClient, handle: Handle): Promise<void> {
   const { model } = client.world;
+  // who may cache writes is not hindered by locks of its own lease (strict locking = Auto)
+  if ((handle.level & LeaseState.W) !== 0) return;
   const offset = regionOffset(client.random.int(LOCK_REGIONS));
   const range: Range = { offset, length: RECORD_LENGTH, exclusive: true };
   if (handle.locks.some((own) => rangesConflict(own, range))) return;

@@ -487,20 +487,7 @@ bool descriptors_note(const uint8_t *cookie,
 	       send_packet(KEEPER_NOTE, cookie, note->data, note->length, -1);
 }
 
-static struct descriptors_note note_of(const struct packet *taken)
-{
-	struct descriptors_note note = { .length = 0 };
-	size_t length = taken->header.length - sizeof(int32_t);
-
-	if (length <= sizeof(note.data)) {
-		memcpy(note.data, taken->payload + sizeof(int32_t), length);
-		note.length = length;
-	}
-	return note;
-}
-
-int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
-		     struct descriptors_note *note)
+int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd)
 {
 	struct packet answer;
 	int status = ask(KEEPER_TAKE, cookie, NULL, 0, deadline_ns, &answer,
@@ -512,9 +499,6 @@ int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
 	if (*fd == -1) {
 		/* our own table of descriptors is full: MSG_CTRUNC */
 		return -EMFILE;
-	}
-	if (note != NULL) {
-		*note = note_of(&answer);
 	}
 	return 0;
 }

@@ -65,10 +65,8 @@ bool descriptors_note(const uint8_t *cookie,
 /*
  * A duplicate of the kept descriptor: 0 and *fd, -ENOENT if the keeper has
  * none of that cookie, -ETIMEDOUT or another errno if it could not be asked.
- * note may be NULL.
  */
-int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd,
-		     struct descriptors_note *note);
+int descriptors_take(const uint8_t *cookie, uint64_t deadline_ns, int *fd);
 
 /* A kept descriptor that its next owner, if he comes, shall find parked. */
 struct descriptors_look {

@@ -553,7 +553,7 @@ enum resume_outcome resume(const struct resume_request *req,
 
 	fault_point("resume.before-take");
 	/* persistd is asked in any case: it knows what has ended */
-	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd, NULL) == 0 &&
+	if (descriptors_take(req->cookie.cookie, deadline_ns, &fd) == 0 &&
 	    fstat(fd, &st) == -1) {
 		DBG_WARNING("fstat of a kept descriptor: %s\n",
 			    strerror(errno));

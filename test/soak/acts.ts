@@ -101,7 +101,7 @@ async function makeResilient(client: SoakClient, { handle, resilientMs }: Wish):
   Object.assign(handle, before);
   // smbd says so when the module answers NOT_SUPPORTED
   const isOutage = model.outages.touches(startMs) || performance.now() - startMs > ASKED_MS;
-  if (!(reply.code === 'INVALID_DEVICE_REQUEST' && isOutage)) {
+  if (!(reply.code === 'INVALID_DEVICE_REQUEST' && (isOutage || client.isImpatient))) {
     client.error(`RESILIENCY ${name(handle)}: ${reply.code}`);
   }
 }

@@ -34,6 +34,9 @@ const AFTER_LOGOFF = [
   'USER_SESSION_DELETED',
 ];
 
+/** Of a write time that persistd is told of (WRITE_TIME_SETTLE_MS), nearly. */
+const SHORTEST_WAIT_MS = 45;
+const IMPATIENT_MS = 1_500;
 const HUNG_UP = /closed by the server|ECONNRESET/;
 
 export interface World {
@@ -59,6 +62,7 @@ export class SoakClient {
   isCut = false;
   #smb: Smb2Client | undefined;
   #how: Departure = 'drop';
+  #slowAtMs = Number.NEGATIVE_INFINITY;
   #leaseKeys = new Map<number, Buffer>();
 
   constructor(id: number, world: World, random: Random) {
@@ -101,12 +105,18 @@ export class SoakClient {
   }
 
   /** The answer, or null when the connection was ended while the request was under way. */
+  /** Its smbd child may have waited for persistd in vain, and does not wait for a second now. */
+  get isImpatient(): boolean {
+    return performance.now() - this.#slowAtMs < IMPATIENT_MS;
+  }
+
   async request<T>(what: string, call: Call<T>): Promise<Reply<T> | null> {
     const startMs = performance.now();
     try {
       const reply = await call;
       if (this.isLeaving && AFTER_LOGOFF.includes(reply.code)) throw new Error(reply.code);
       const tookMs = performance.now() - startMs;
+      if (tookMs > SHORTEST_WAIT_MS) this.#slowAtMs = performance.now();
       this.world.report.answered(this.id, what, reply.code, tookMs);
       if (tookMs > PATIENCE_MS) this.error(`${what} took ${Math.round(tookMs)} ms`);
       return reply;

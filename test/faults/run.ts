@@ -14,7 +14,7 @@ import { checkFree, checkProtection, look, type Outcome } from './verdict.js';
 const REACHED_MS = 3_000;
 const MEETINGS = 5;
 /** A client that drops with a lease break under way: stock's smbd child stays (docs/limits.md). */
-const LINGER_MS = 60_000;
+const LINGER_MS = 120_000;
 
 const caseOf = (scene: Scene, scenario: Scenario, held: Held): Case => ({
   scenario: scenario.name,

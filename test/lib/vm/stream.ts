@@ -95,9 +95,11 @@ export class Stream {
    * server's logs said that they would not outlive it. Returns how many were checked.
    */
   async check(handles: readonly HandleView[], weak: ReadonlySet<string>): Promise<number> {
-    const promised = this.#done.filter(({ open, promised }) => {
+    const promised = this.#done.filter(({ client, open, promised }) => {
       const known = handles.find((handle) => handle.filename === open.path);
-      return promised && !(known && weak.has(known.id));
+      // what the logs said of the last one of a client may have been lost at the cut
+      const isLast = this.#done.filter((work) => work.client === client).at(-1)?.open === open;
+      return promised && (known === undefined ? !isLast : !weak.has(known.id));
     });
     for (const old of new Set(promised.map(({ client }) => client))) {
       const client = await this.#vm.back(old);

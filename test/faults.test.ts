@@ -8,7 +8,7 @@ import { scenariosOf } from './faults/scenarios.js';
 import { faultPoints } from './lib/fault-points.js';
 
 const SEED = 2;
-const MINUTES = 8;
+const MINUTES = 12;
 
 const bench = await Bench.up();
 const test = suite('faults');

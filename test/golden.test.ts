@@ -41,7 +41,7 @@ interface ImportBody {
 }
 
 const FUZZ_ROUNDS = 200_000;
-const REPLIES = 'welcome ack arrived contended imports takenOver verdict error'.split(' ');
+const REPLIES = 'welcome ack flushing arrived contended imports takenOver verdict error'.split(' ');
 const golden: Golden[] = JSON.parse(readFileSync('test/golden/messages.json', 'utf8'));
 const sent = golden.filter(({ type }) => !REPLIES.includes(type));
 const replies = golden.filter(({ type }) => REPLIES.includes(type));

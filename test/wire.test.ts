@@ -68,6 +68,7 @@ test('every message and event of the protocol has golden bytes', () => {
   const replies = [
     'welcome',
     'ack',
+    'flushing',
     'verdict',
     'arrived',
     'contended',

@@ -7,7 +7,7 @@
 #include "strength.h"
 
 /* After a wait in vain. */
-#define NO_WAIT_NS CLOCK_NS_PER_S
+#define NO_WAIT_NS (5 * CLOCK_NS_PER_S)
 
 static const struct option_words words = {
 	.one = "process",
@@ -37,14 +37,13 @@ bool durability_may_be_host(const struct connection_struct *conn)
 bool durability_settle(int wait_ms)
 {
 	static uint64_t no_wait_until_ns;
-	uint64_t now_ns = clock_monotonic_ns();
 
-	if (now_ns < no_wait_until_ns) {
+	if (clock_monotonic_ns() < no_wait_until_ns) {
 		return false;
 	}
 	if (link_settle_on_disk(wait_ms)) {
 		return true;
 	}
-	no_wait_until_ns = now_ns + NO_WAIT_NS;
+	no_wait_until_ns = clock_monotonic_ns() + NO_WAIT_NS;
 	return false;
 }

@@ -9,8 +9,8 @@
 #define PERSISTENT_DURABILITY_H
 
 /*
- * As long as any other question may take. A flush takes some milliseconds, on a
- * busy disk some tens of them; persistd answers within 150 ms in any case.
+ * As long as any other question may take. For a busy disk, as which persistd
+ * makes itself heard, link_settle_on_disk() waits a second.
  */
 #define DURABILITY_WAIT_MS 200
 
@@ -29,8 +29,9 @@ bool durability_is_host(const struct connection_struct *conn,
 bool durability_may_be_host(const struct connection_struct *conn);
 
 /*
- * Waits at most wait_ms for persistd to have on disk what was queued last; in
- * vain at most once a second. False: it would not outlive the host.
+ * Waits for persistd to have on disk what was queued last: at most wait_ms for
+ * persistd, at most a second for the disk, and after a wait in vain not for five
+ * seconds. False: it would not outlive the host.
  */
 bool durability_settle(int wait_ms);
 

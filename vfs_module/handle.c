@@ -5,6 +5,7 @@
 #include "durability.h"
 #include "fault.h"
 #include "handle.h"
+#include "lost_connection.h"
 #include "open_name.h"
 #include "persistd.h"
 #include "strength.h"
@@ -39,6 +40,11 @@ struct persistent_handle *handle_find(const uint8_t *cookie)
 		h = h->next;
 	}
 	return h;
+}
+
+bool handles_exist(void)
+{
+	return handles != NULL;
 }
 
 bool handle_is_kept(const struct persistent_handle *h)
@@ -102,6 +108,7 @@ struct persistent_handle *handle_add(struct vfs_handle_struct *vfs,
 				       sizeof(h->cookie.cookie));
 	}
 	DLIST_ADD(handles, h);
+	lost_connection_watch(fsp->conn->sconn);
 	return h;
 }
 

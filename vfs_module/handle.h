@@ -55,6 +55,9 @@ struct persistent_handle *handle_of(struct vfs_handle_struct *vfs,
 /* The one with this cookie in this smbd child, or NULL. */
 struct persistent_handle *handle_find(const uint8_t *cookie);
 
+/* Whether this smbd child has any. */
+bool handles_exist(void);
+
 /* Whether the keeper has its descriptor. */
 bool handle_is_kept(const struct persistent_handle *h);
 

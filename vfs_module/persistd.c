@@ -17,6 +17,8 @@
 #define LINK_INSIST_NS (100 * CLOCK_NS_PER_MS)
 #define LINK_FIRST_HELLO_MS 10
 #define LINK_SEND_QUEUE 1000
+/* While persistd says that the disk is not done: a flush on a busy disk. */
+#define LINK_FLUSHING_NS CLOCK_NS_PER_S
 
 struct queued_event {
 	uint8_t cookie[WIRE_COOKIE_SIZE];
@@ -43,6 +45,7 @@ static struct persistd_link {
 	uint64_t acked_seq;   /* all events up to this one are committed */
 	uint64_t events_seq;  /* the last events message that was sent */
 	uint64_t flushed_seq; /* the last one said to outlive the host */
+	uint64_t flushing_seq; /* the last one said to be being written */
 	uint64_t progress_ns; /* when an acknowledgement was last due or got */
 	uint64_t hello_seq;
 	bool welcome;
@@ -51,6 +54,7 @@ static struct persistd_link {
 
 	uint64_t no_waiting_until_ns;
 	uint64_t no_settling_until_ns;
+	int settled_in_vain_ms; /* whoever would wait longer still may */
 
 	uint64_t ahead_seq; /* of a question asked ahead; 0: none */
 	bool ahead_answered;
@@ -136,6 +140,10 @@ static void note_reply(struct wire_reply *reply)
 			}
 			persistd.progress_ns = clock_monotonic_ns();
 		}
+		break;
+	case WIRE_REPLY_FLUSHING:
+		persistd.flushing_seq = reply->seq;
+		persistd.progress_ns = clock_monotonic_ns();
 		break;
 	case WIRE_REPLY_WELCOME:
 		persistd.welcome |= reply->seq == persistd.hello_seq;
@@ -433,17 +441,36 @@ static void waited_in_vain(void)
 		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
 }
 
+static bool may_settle(int wait_ms)
+{
+	return link_is_open() && !persistd.lost && may_wait() &&
+	       (wait_ms > persistd.settled_in_vain_ms ||
+		clock_monotonic_ns() >= persistd.no_settling_until_ns);
+}
+
+static void settled_in_vain(int wait_ms)
+{
+	persistd.settled_in_vain_ms = wait_ms;
+	persistd.no_settling_until_ns =
+		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
+}
+
+static bool is_flushing(void)
+{
+	return persistd.flushing_seq == persistd.events_seq;
+}
+
 /*
  * In vain, it costs neither events nor questions: link_check() finds out
  * whether persistd is away or was only slow.
  */
-bool link_settle(int wait_ms)
+static bool settle(int wait_ms, uint64_t for_disk_ns)
 {
-	uint64_t now = clock_monotonic_ns();
-	uint64_t deadline = now + wait_ms * CLOCK_NS_PER_MS;
+	const uint64_t now = clock_monotonic_ns();
+	const uint64_t deadline = now + wait_ms * CLOCK_NS_PER_MS;
+	const uint64_t disk_deadline = MAX(deadline, now + for_disk_ns);
 
-	if (!link_is_open() || persistd.lost || !may_wait() ||
-	    now < persistd.no_settling_until_ns) {
+	if (!may_settle(wait_ms)) {
 		return false;
 	}
 	if (!persistd.greeted) {
@@ -451,9 +478,9 @@ bool link_settle(int wait_ms)
 	}
 	link_flush();
 	while (!persistd.lost && events_outstanding()) {
-		if (!wait_for(ZMQ_POLLIN, deadline)) {
-			persistd.no_settling_until_ns =
-				deadline + LINK_RETRY_MS * CLOCK_NS_PER_MS;
+		if (!wait_for(ZMQ_POLLIN,
+			      is_flushing() ? disk_deadline : deadline)) {
+			settled_in_vain(wait_ms);
 			return false;
 		}
 		drain_replies();
@@ -461,9 +488,14 @@ bool link_settle(int wait_ms)
 	return !persistd.lost && persistd.queued == 0;
 }
 
+bool link_settle(int wait_ms)
+{
+	return settle(wait_ms, 0);
+}
+
 bool link_settle_on_disk(int wait_ms)
 {
-	return link_settle(wait_ms) &&
+	return settle(wait_ms, LINK_FLUSHING_NS) &&
 	       persistd.flushed_seq == persistd.events_seq;
 }
 

@@ -54,7 +54,10 @@ void link_flush(void);
  */
 bool link_settle(int wait_ms);
 
-/* The same, and what was sent last outlives the host. */
+/*
+ * The same, and what was sent last outlives the host. As long as persistd says
+ * that the disk is not done it may take a second.
+ */
 bool link_settle_on_disk(int wait_ms);
 
 /*

@@ -678,6 +678,10 @@ static bool parse_message(const msgpack_object *o, struct wire_reply *reply)
 		return map_get(&f[3], "flushed") == NULL ||
 		       map_bool(&f[3], "flushed", &reply->flushed);
 	}
+	if (is_str(&f[1], "flushing")) {
+		reply->type = WIRE_REPLY_FLUSHING;
+		return true;
+	}
 	if (is_str(&f[1], "welcome")) {
 		reply->type = WIRE_REPLY_WELCOME;
 		return true;

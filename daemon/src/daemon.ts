@@ -166,10 +166,11 @@ export class Daemon {
         this.#servers.hello(server);
         log.debug({ smbd: String(server.pid), moduleVersion, sambaVersion }, 'hello');
       },
-      events: (server, events) =>
+      events: (server, events, isFlushing) =>
         this.#durability.acknowledge(
           events,
           this.#performer.perform(this.#core.events(now(), server, events)),
+          isFlushing,
         ),
       claim: (claim, answer) => {
         const ticket = this.#performer.ticket(answer);

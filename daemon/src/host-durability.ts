@@ -10,7 +10,10 @@ import type { SteadyStore } from './store/steady-store.js';
 import type { SmbdEvent } from './wire/smbd.js';
 
 /** The module waits for 200 ms, and is to hear what came of it. */
-const FLUSH_MS = 150;
+const DESCRIBE_MS = 120;
+/** After that it is told that the disk takes longer, and waits for a second in all. */
+const SLOW_MS = 40;
+const FLUSH_MS = 700;
 
 export class HostDurability {
   readonly #core: Core;
@@ -27,14 +30,18 @@ export class HostDurability {
   async acknowledge(
     events: readonly SmbdEvent[],
     { committed, described }: Performance,
+    isFlushing: () => void,
   ): Promise<boolean | null> {
     const concerned = new Set(events.flatMap((event) => this.#concerned(event)));
     if (concerned.size === 0) {
       await committed;
       return null;
     }
-    const flushed = Promise.all([committed, described]).then(() => this.#store.flushed());
-    const inTime = await withinBound(flushed);
+    const isDescribed = within(
+      DESCRIBE_MS,
+      described.then(() => true),
+    );
+    const inTime = (await isDescribed) && (await this.#isFlushed(committed, isFlushing));
     // one that was closed meanwhile needs nothing
     const isSafe = [...concerned].every((id) => this.#handle(id)?.reopening !== null);
     if (!inTime || !isSafe) {
@@ -43,6 +50,16 @@ export class HostDurability {
     }
     await committed;
     return inTime && isSafe;
+  }
+
+  async #isFlushed(committed: Promise<void>, isFlushing: () => void): Promise<boolean> {
+    const slow = setTimeout(isFlushing, SLOW_MS);
+    const inTime = await within(
+      FLUSH_MS,
+      committed.then(() => this.#store.flushed()),
+    );
+    clearTimeout(slow);
+    return inTime;
   }
 
   #concerned(event: SmbdEvent): string[] {
@@ -65,10 +82,10 @@ export class HostDurability {
   }
 }
 
-function withinBound(flushed: Promise<boolean>): Promise<boolean> {
+function within(boundMs: number, result: Promise<boolean>): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), FLUSH_MS);
-    void flushed.then((value) => {
+    const timer = setTimeout(() => resolve(false), boundMs);
+    void result.then((value) => {
       clearTimeout(timer);
       resolve(value);
     });

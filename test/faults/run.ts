@@ -13,8 +13,6 @@ import { checkFree, checkProtection, look, type Outcome } from './verdict.js';
 
 const REACHED_MS = 3_000;
 const MEETINGS = 5;
-/** A client that drops with a lease break under way: stock's smbd child stays (docs/limits.md). */
-const LINGER_MS = 120_000;
 
 const caseOf = (scene: Scene, scenario: Scenario, held: Held): Case => ({
   scenario: scenario.name,
@@ -88,7 +86,7 @@ async function clearUp(scene: Scene): Promise<void> {
       ({ state }) => !['connected', 'disconnected', 'claimed'].includes(state),
     );
   };
-  await bench.until('the end of all handles', isOver, LINGER_MS);
+  await bench.until('the end of all handles', isOver);
   await checkFree(scene);
   await bench.dropAll();
   for (const { path } of party.handles) rmSync(path, { force: true });

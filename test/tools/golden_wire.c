@@ -439,6 +439,7 @@ static void print_reply(const char *name, const struct wire_reply *r)
 	static const char *const types[] = {
 		[WIRE_REPLY_WELCOME] = "welcome",
 		[WIRE_REPLY_ACK] = "ack",
+		[WIRE_REPLY_FLUSHING] = "flushing",
 		[WIRE_REPLY_VERDICT] = "verdict",
 		[WIRE_REPLY_ARRIVED] = "arrived",
 		[WIRE_REPLY_CONTENDED] = "contended",

@@ -27,9 +27,9 @@ export interface SmbdService {
   hello(server: ServerId, versions: { moduleVersion: string; sambaVersion: string }): void;
   /**
    * Resolves when the events are committed, to whether handles among them that are to
-   * outlive the host do; null: there are none.
+   * outlive the host do; null: there are none. isFlushing is called if that takes long.
    */
-  events(server: ServerId, events: SmbdEvent[]): Promise<boolean | null>;
+  events(server: ServerId, events: SmbdEvent[], isFlushing: () => void): Promise<boolean | null>;
   claim(claim: ClaimBody, answer: (verdict: Verdict) => void): void;
   /** Resolve to the handles that ended, when their descriptors are closed. */
   arrive(arrival: ArriveBody): Promise<readonly Handle[]>;
@@ -54,9 +54,9 @@ function serve(service: SmbdService, message: Message, reply: Reply): void {
       service.hello(request.body.serverId, request.body);
       return reply('welcome', { epoch: service.epoch });
     case 'events':
-      void service.events(request.body.serverId, request.body.events).then((flushed) => {
-        reply('ack', flushed === null ? {} : { flushed });
-      });
+      void service
+        .events(request.body.serverId, request.body.events, () => reply('flushing', {}))
+        .then((flushed) => reply('ack', flushed === null ? {} : { flushed }));
       return;
     case 'contend':
       void service

@@ -156,6 +156,18 @@ test('what the very keeper lacks that had it was closed by smbd', () => {
   assert.is(bench.handle.state.name, 'failed');
 });
 
+test('what smbd closed while the keeper described it is watched until its smbd child is dead', () => {
+  const bench = new Bench();
+  bench.grant();
+  bench.did(bench.core.keeperListStarted(bench.now, 'one'));
+  bench.did(bench.core.keeperListEnd(bench.now, []));
+  // dropped before the keeper had told of it, so that it never does
+  bench.did(bench.core.described(bench.now, ID, REOPENING));
+  assert.equal(bench.core.unwatchedServers(), [server(1)]);
+  bench.did(bench.core.serverDied(bench.now, server(1)));
+  assert.is(bench.handle.state.name, 'failed');
+});
+
 test('the same, if its smbd child died: not all of its locks may be known', () => {
   const bench = new Bench();
   bench.grant({ durability: 'process' });

@@ -18,8 +18,8 @@
 /* For each question to the keeper, and of one open. */
 #define IMPORT_ANSWER_NS (200 * CLOCK_NS_PER_MS)
 
-/* Of a tree connect, where probably nothing is to be done. */
-#define IMPORT_LOOK_NS (100 * CLOCK_NS_PER_MS)
+/* For each answer, at a tree connect where probably nothing is to be done. */
+#define IMPORT_LOOK_NS (150 * CLOCK_NS_PER_MS)
 
 /* Where handles are known to be missing. */
 #define IMPORT_PATIENCE_NS (5 * CLOCK_NS_PER_S)
@@ -228,15 +228,18 @@ static enum imported import_these(const struct wanted *w, uint64_t round,
 	return imports->more ? IMPORTED_SOME : IMPORTED_ALL;
 }
 
-static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
-			  link_asker ask)
+/* silence_ns: for each answer of persistd */
+static bool import_while_answered(const struct wanted *w, uint64_t budget_ns,
+				  uint64_t silence_ns, link_asker ask)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + budget_ns;
+	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t end_ns = now_ns + budget_ns;
 	enum imported result = IMPORTED_SOME;
 	uint64_t round = 0;
 
-	while (result == IMPORTED_SOME && clock_monotonic_ns() < deadline_ns) {
+	while (result == IMPORTED_SOME && now_ns < end_ns) {
 		struct wire_reply reply = { .type = WIRE_REPLY_ERROR };
+		uint64_t deadline_ns = MIN(end_ns, now_ns + silence_ns);
 
 		if (!link_answer_ahead(deadline_ns, WIRE_REPLY_IMPORTS,
 				       &reply) &&
@@ -245,12 +248,19 @@ static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
 		}
 		result = import_these(w, round, reply.imports);
 		wire_reply_free(&reply);
+		now_ns = clock_monotonic_ns();
 	}
 	link_forget_ahead();
 	if (result == IMPORTED_ALL && w->share != NULL) {
 		records_set_complete(w->share);
 	}
 	return result == IMPORTED_ALL;
+}
+
+static bool import_wanted(const struct wanted *w, uint64_t budget_ns,
+			  link_asker ask)
+{
+	return import_while_answered(w, budget_ns, budget_ns, ask);
 }
 
 /*
@@ -291,7 +301,8 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns,
 		done = import_wanted(&w, patient_ns, ask);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
-		(void)import_wanted(&w, IMPORT_LOOK_NS, link_try);
+		(void)import_while_answered(&w, IMPORT_PATIENCE_NS,
+					    IMPORT_LOOK_NS, link_try);
 	} else {
 		/* all that comes into smbd's databases now is known to it */
 		records_set_complete(share);

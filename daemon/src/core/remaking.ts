@@ -62,7 +62,6 @@ export class Remaking {
     if (handle.record.durability !== 'host' && handle.state.name === 'connected') return;
     handle.reopening = reopening;
     handle.keptBy = this.#context.keeper;
-    handle.retained = true;
     this.#context.put(handle);
   }
 

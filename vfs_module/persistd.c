@@ -2,7 +2,7 @@
 #include "samba_compat.h"
 #include "clock.h"
 #include "fault.h"
-#include "persistd.h"
+#include "persistd_link.h"
 #include "version.h"
 
 #include <zmq.h>
@@ -13,53 +13,10 @@
 #define LINK_BATCH_MAX 64
 #define LINK_BATCH_BYTES 32768
 #define LINK_FLUSH_MS 25
-#define LINK_RETRY_MS 1000
-#define LINK_INSIST_NS (100 * CLOCK_NS_PER_MS)
 #define LINK_FIRST_HELLO_MS 10
 #define LINK_SEND_QUEUE 1000
-/* While persistd says that the disk is not done: a flush on a busy disk. */
-#define LINK_FLUSHING_NS CLOCK_NS_PER_S
 
-struct queued_event {
-	uint8_t cookie[WIRE_COOKIE_SIZE];
-	bool is_grant;
-	msgpack_sbuffer packed;
-};
-
-static struct persistd_link {
-	void *zmq;
-	void *socket;
-	struct tevent_context *ev;
-	struct wire_server_id self;
-	const struct link_callbacks *callbacks;
-
-	struct queued_event queue[LINK_BATCH_MAX];
-	size_t queued;
-	size_t queued_bytes;
-	struct tevent_timer *flush_timer;
-
-	bool greeted; /* the first hello is out: the socket is connected */
-	uint64_t opened_ns;
-	bool lost;
-	uint64_t seq;
-	uint64_t acked_seq;   /* all events up to this one are committed */
-	uint64_t events_seq;  /* the last events message that was sent */
-	uint64_t flushed_seq; /* the last one said to outlive the host */
-	uint64_t flushing_seq; /* the last one said to be being written */
-	uint64_t progress_ns; /* when an acknowledgement was last due or got */
-	uint64_t hello_seq;
-	bool welcome;
-	int hello_ms; /* until the next hello: 10, 20, ... 1000 */
-	struct tevent_timer *check_timer;
-
-	uint64_t no_waiting_until_ns;
-	uint64_t no_settling_until_ns;
-	int settled_in_vain_ms; /* whoever would wait longer still may */
-
-	uint64_t ahead_seq; /* of a question asked ahead; 0: none */
-	bool ahead_answered;
-	struct wire_reply ahead;
-} persistd;
+struct persistd_link persistd;
 
 static void link_check(struct tevent_context *ev, struct tevent_timer *te,
 		       struct timeval now, void *private_data);
@@ -69,12 +26,12 @@ const struct wire_server_id *link_self(void)
 	return &persistd.self;
 }
 
-static bool link_is_open(void)
+bool link_is_open(void)
 {
 	return persistd.socket != NULL;
 }
 
-static bool events_outstanding(void)
+bool link_events_outstanding(void)
 {
 	return persistd.acked_seq != persistd.events_seq;
 }
@@ -100,7 +57,7 @@ static void drop_queue(void)
 	persistd.queued_bytes = 0;
 }
 
-static void link_lose(const char *why)
+void link_lose(const char *why)
 {
 	drop_queue();
 	persistd.events_seq = persistd.acked_seq;
@@ -114,8 +71,7 @@ static void link_lose(const char *why)
 	schedule_check(persistd.hello_ms);
 }
 
-/* One frame, without waiting. */
-static bool send_frame(const msgpack_sbuffer *msg)
+bool link_send_frame(const msgpack_sbuffer *msg)
 {
 	int ret = zmq_send(persistd.socket, msg->data, msg->size,
 			   ZMQ_DONTWAIT);
@@ -123,7 +79,7 @@ static bool send_frame(const msgpack_sbuffer *msg)
 	return ret == (int)msg->size;
 }
 
-static void note_reply(struct wire_reply *reply)
+void link_note_reply(struct wire_reply *reply)
 {
 	if (reply->seq == persistd.ahead_seq && !persistd.ahead_answered) {
 		persistd.ahead = *reply;
@@ -163,8 +119,7 @@ static void note_reply(struct wire_reply *reply)
 	wire_reply_free(reply);
 }
 
-/* Takes one reply off the socket; false when there is none. */
-static bool receive_reply(struct wire_reply *reply, bool *well_formed)
+bool link_receive_reply(struct wire_reply *reply, bool *well_formed)
 {
 	zmq_msg_t msg;
 	int ret = -1;
@@ -186,19 +141,19 @@ static bool receive_reply(struct wire_reply *reply, bool *well_formed)
 	return true;
 }
 
-static void drain_replies(void)
+void link_drain_replies(void)
 {
 	struct wire_reply reply = { 0 };
 	bool well_formed = false;
 
-	while (receive_reply(&reply, &well_formed)) {
+	while (link_receive_reply(&reply, &well_formed)) {
 		if (well_formed) {
-			note_reply(&reply);
+			link_note_reply(&reply);
 		}
 	}
 }
 
-static bool wait_for(short what, uint64_t deadline_ns)
+bool link_wait_for(short what, uint64_t deadline_ns)
 {
 	zmq_pollitem_t item = { .socket = persistd.socket, .events = what };
 	int ret = -1;
@@ -221,14 +176,13 @@ static bool send_hello(void)
 	wire_pack_hello(&msg, persistd.hello_seq, &persistd.self,
 			PERSISTENT_VERSION, PERSISTENT_SAMBA_PACKAGE);
 	fault_point("hello.before-send");
-	sent = send_frame(&msg);
+	sent = link_send_frame(&msg);
 	fault_point("hello.after-send");
 	msgpack_sbuffer_destroy(&msg);
 	return sent;
 }
 
-/* persistd has answered. It may be a new one: tell it everything. */
-static void link_found(void)
+void link_found(void)
 {
 	if (persistd.lost) {
 		DBG_NOTICE("persistd answers\n");
@@ -251,13 +205,13 @@ static void link_check(struct tevent_context *ev, struct tevent_timer *te,
 		       struct timeval now, void *private_data)
 {
 	persistd.check_timer = NULL;
-	drain_replies();
+	link_drain_replies();
 
 	if (persistd.lost && persistd.welcome) {
 		link_found();
 		return;
 	}
-	if (!persistd.lost && events_outstanding() &&
+	if (!persistd.lost && link_events_outstanding() &&
 	    clock_monotonic_ns() - persistd.progress_ns >
 		    LINK_RETRY_MS * CLOCK_NS_PER_MS) {
 		link_lose("no acknowledgement within a second");
@@ -266,7 +220,7 @@ static void link_check(struct tevent_context *ev, struct tevent_timer *te,
 		(void)send_hello();
 		schedule_check(persistd.hello_ms);
 		persistd.hello_ms = MIN(2 * persistd.hello_ms, LINK_RETRY_MS);
-	} else if (events_outstanding()) {
+	} else if (link_events_outstanding()) {
 		schedule_check(LINK_RETRY_MS);
 	}
 }
@@ -396,7 +350,7 @@ void link_flush(void)
 	if (!link_is_open()) {
 		return;
 	}
-	drain_replies();
+	link_drain_replies();
 	if (persistd.lost || !greet() || persistd.queued == 0) {
 		return;
 	}
@@ -412,9 +366,9 @@ void link_flush(void)
 	wire_pack_events(&msg, seq, &persistd.self, events.data, events.size,
 			 persistd.queued);
 	fault_point("events.before-send");
-	if (send_frame(&msg)) {
+	if (link_send_frame(&msg)) {
 		fault_point("events.after-send");
-		if (!events_outstanding()) {
+		if (!link_events_outstanding()) {
 			persistd.progress_ns = clock_monotonic_ns();
 		}
 		persistd.events_seq = seq;
@@ -427,112 +381,6 @@ void link_flush(void)
 	msgpack_sbuffer_destroy(&events);
 }
 
-/*
- * An outage costs one bounded wait a second, however many operations ask.
- */
-static bool may_wait(void)
-{
-	return clock_monotonic_ns() >= persistd.no_waiting_until_ns;
-}
-
-static void waited_in_vain(void)
-{
-	persistd.no_waiting_until_ns =
-		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
-}
-
-static bool may_settle(int wait_ms)
-{
-	return link_is_open() && !persistd.lost && may_wait() &&
-	       (wait_ms > persistd.settled_in_vain_ms ||
-		clock_monotonic_ns() >= persistd.no_settling_until_ns);
-}
-
-static void settled_in_vain(int wait_ms)
-{
-	persistd.settled_in_vain_ms = wait_ms;
-	persistd.no_settling_until_ns =
-		clock_monotonic_ns() + LINK_RETRY_MS * CLOCK_NS_PER_MS;
-}
-
-static bool is_flushing(void)
-{
-	return persistd.flushing_seq == persistd.events_seq;
-}
-
-/*
- * In vain, it costs neither events nor questions: link_check() finds out
- * whether persistd is away or was only slow.
- */
-static bool settle(int wait_ms, uint64_t for_disk_ns)
-{
-	const uint64_t now = clock_monotonic_ns();
-	const uint64_t deadline = now + wait_ms * CLOCK_NS_PER_MS;
-	const uint64_t disk_deadline = MAX(deadline, now + for_disk_ns);
-
-	if (!may_settle(wait_ms)) {
-		return false;
-	}
-	if (!persistd.greeted) {
-		(void)wait_for(ZMQ_POLLOUT, deadline);
-	}
-	link_flush();
-	while (!persistd.lost && events_outstanding()) {
-		if (!wait_for(ZMQ_POLLIN,
-			      is_flushing() ? disk_deadline : deadline)) {
-			settled_in_vain(wait_ms);
-			return false;
-		}
-		drain_replies();
-	}
-	return !persistd.lost && persistd.queued == 0;
-}
-
-bool link_settle(int wait_ms)
-{
-	return settle(wait_ms, 0);
-}
-
-bool link_settle_on_disk(int wait_ms)
-{
-	return settle(wait_ms, LINK_FLUSHING_NS) &&
-	       persistd.flushed_seq == persistd.events_seq;
-}
-
-/* Waits for the reply to one message; others that come are noted. */
-static bool await_reply(uint64_t seq, uint64_t deadline_ns,
-			struct wire_reply *reply)
-{
-	bool well_formed = false;
-
-	while (wait_for(ZMQ_POLLIN, deadline_ns)) {
-		while (receive_reply(reply, &well_formed)) {
-			if (!well_formed) {
-				continue;
-			}
-			if (reply->seq == seq) {
-				return true;
-			}
-			note_reply(reply);
-		}
-	}
-	return false;
-}
-
-/* Whether a question may be asked now, and what must be said before it is. */
-static bool before_question(uint64_t deadline_ns)
-{
-	if (!link_is_open() || !may_wait()) {
-		return false;
-	}
-	if (!wait_for(ZMQ_POLLOUT, deadline_ns)) {
-		waited_in_vain();
-		return false;
-	}
-	link_flush();
-	return true;
-}
-
 bool link_is_lost(void)
 {
 	return persistd.lost;
@@ -541,121 +389,6 @@ bool link_is_lost(void)
 uint64_t link_next_seq(void)
 {
 	return ++persistd.seq;
-}
-
-/* False if it is not of the expected type; then nothing of it is held. */
-static bool is_expected(struct wire_reply *reply, enum wire_reply_type expected)
-{
-	if (reply->type != expected) {
-		wire_reply_free(reply);
-		return false;
-	}
-	return true;
-}
-
-bool link_ask(const msgpack_sbuffer *question, uint64_t seq,
-	      uint64_t deadline_ns, enum wire_reply_type expected,
-	      struct wire_reply *reply)
-{
-	if (!before_question(deadline_ns)) {
-		return false;
-	}
-	if (!send_frame(question) || !await_reply(seq, deadline_ns, reply)) {
-		waited_in_vain();
-		link_lose("no answer in time");
-		return false;
-	}
-	link_found();
-	return is_expected(reply, expected);
-}
-
-bool link_try(const msgpack_sbuffer *question, uint64_t seq,
-	      uint64_t deadline_ns, enum wire_reply_type expected,
-	      struct wire_reply *reply)
-{
-	if (!link_is_open() || persistd.lost || !may_wait() ||
-	    !wait_for(ZMQ_POLLOUT, deadline_ns)) {
-		return false;
-	}
-	link_flush();
-	return send_frame(question) &&
-	       await_reply(seq, deadline_ns, reply) &&
-	       is_expected(reply, expected);
-}
-
-void link_ask_ahead(const msgpack_sbuffer *question, uint64_t seq)
-{
-	link_forget_ahead();
-	if (link_is_open() && !persistd.lost) {
-		link_flush();
-		persistd.ahead_seq = send_frame(question) ? seq : 0;
-	}
-}
-
-bool link_answer_ahead(uint64_t deadline_ns, enum wire_reply_type expected,
-		       struct wire_reply *reply)
-{
-	const uint64_t seq = persistd.ahead_seq;
-	bool answered = persistd.ahead_answered;
-
-	if (seq == 0) {
-		return false;
-	}
-	*reply = persistd.ahead;
-	persistd.ahead = (struct wire_reply) { 0 };
-	persistd.ahead_seq = 0;
-	persistd.ahead_answered = false;
-	if (!answered) {
-		answered = await_reply(seq, deadline_ns, reply);
-	}
-	return answered && is_expected(reply, expected);
-}
-
-void link_forget_ahead(void)
-{
-	wire_reply_free(&persistd.ahead);
-	persistd.ahead_seq = 0;
-	persistd.ahead_answered = false;
-}
-
-static void pause_until(uint64_t monotonic_ns)
-{
-	(void)poll(NULL, 0, clock_ms_until(monotonic_ns));
-}
-
-bool link_insist(const msgpack_sbuffer *question, uint64_t seq,
-		 uint64_t deadline_ns, enum wire_reply_type expected,
-		 struct wire_reply *reply)
-{
-	uint64_t now_ns = clock_monotonic_ns();
-	bool answered = false;
-
-	while (link_is_open() && now_ns < deadline_ns) {
-		uint64_t try_ns =
-			MIN(deadline_ns,
-			    now_ns + LINK_RETRY_MS * CLOCK_NS_PER_MS);
-
-		if (wait_for(ZMQ_POLLOUT, try_ns)) {
-			link_flush();
-			if (send_frame(question) &&
-			    await_reply(seq, try_ns, reply)) {
-				link_found();
-				answered = true;
-				if (is_expected(reply, expected)) {
-					return true;
-				}
-				/* it has to find the keeper first */
-				pause_until(MIN(deadline_ns, now_ns +
-						LINK_INSIST_NS));
-			}
-		}
-		now_ns = clock_monotonic_ns();
-	}
-	if (link_is_open() && !answered) {
-		waited_in_vain();
-		link_lose("no answer in time");
-	}
-	return false;
 }
 
 static bool open_socket(const char *run_dir)

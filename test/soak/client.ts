@@ -34,8 +34,8 @@ const AFTER_LOGOFF = [
   'USER_SESSION_DELETED',
 ];
 
-/** Of a write time that persistd is told of (WRITE_TIME_SETTLE_MS), nearly. */
-const SHORTEST_WAIT_MS = 45;
+/** As long as the module waits for persistd to make a handle resilient, nearly. */
+const WHOLE_WAIT_MS = 190;
 const IMPATIENT_MS = 1_500;
 const HUNG_UP = /closed by the server|ECONNRESET/;
 
@@ -104,19 +104,19 @@ export class SoakClient {
     this.world.report.error(this.id, what);
   }
 
-  /** The answer, or null when the connection was ended while the request was under way. */
   /** Its smbd child may have waited for persistd in vain, and does not wait for a second now. */
   get isImpatient(): boolean {
     return performance.now() - this.#slowAtMs < IMPATIENT_MS;
   }
 
+  /** The answer, or null when the connection was ended while the request was under way. */
   async request<T>(what: string, call: Call<T>): Promise<Reply<T> | null> {
     const startMs = performance.now();
     try {
       const reply = await call;
       if (this.isLeaving && AFTER_LOGOFF.includes(reply.code)) throw new Error(reply.code);
       const tookMs = performance.now() - startMs;
-      if (tookMs > SHORTEST_WAIT_MS) this.#slowAtMs = performance.now();
+      if (tookMs > WHOLE_WAIT_MS) this.#slowAtMs = performance.now();
       this.world.report.answered(this.id, what, reply.code, tookMs);
       if (tookMs > PATIENCE_MS) this.error(`${what} took ${Math.round(tookMs)} ms`);
       return reply;

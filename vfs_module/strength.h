@@ -20,7 +20,8 @@ enum persistent_kind strength_kind(const struct persistent_handle *h);
 
 /*
  * Before the CREATE of a persistent handle is answered, when it was given to the
- * keeper and persistd: waits at most 200 ms for them to have what it is promised.
+ * keeper and persistd: waits at most 200 ms for them, and a second for a slow
+ * disk, to have what it is promised.
  * One that is not is a durable handle of durability `process`, for good.
  */
 void strength_settle(struct persistent_handle *h);

@@ -12,6 +12,7 @@ import {
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS, tryLock } from './lib/dev-samba.js';
 import { bootHost, killHost } from './lib/host-reset.js';
+import { lockNumbered, replayNumbered } from './lib/numbered-locks.js';
 import {
   drop,
   type Held,
@@ -169,18 +170,11 @@ for (const [loss, lose] of Object.entries(losses)) {
 
   test(`a LOCK that was answered is not done again when ${loss}`, async () => {
     const held = await resilient('host');
-    const sequence = { index: 1, number: 3 };
-    const unlocked = { index: 2, number: 5 };
-    await held.open.lock({ offset: 50, length: 1 }).ok();
-    await held.open.unlock({ offset: 50, length: 1 }, { sequence: unlocked }).ok();
-    await held.open.lock(RANGE, { sequence }).ok();
+    await lockNumbered(held.open, RANGE);
     await lose(held);
     await remade(held.name);
     const { open } = await resume(samba, held);
-    await open.lock(RANGE, { sequence }).ok();
-    await open.unlock({ offset: 50, length: 1 }, { sequence: unlocked }).ok();
-    await open.unlock(RANGE).ok();
-    assert.equal(await open.unlock(RANGE).code(), 'RANGE_NOT_LOCKED');
+    await replayNumbered(open, RANGE);
     await open.close().ok();
     await samba.nothingLeft();
   });

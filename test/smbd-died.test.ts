@@ -4,6 +4,7 @@ import { strict as assert } from 'node:assert';
 import { renameSync } from 'node:fs';
 import { suite } from 'uvu';
 import { DevSamba, DURABLE_KINDS } from './lib/dev-samba.js';
+import { lockNumbered, replayNumbered } from './lib/numbered-locks.js';
 import {
   childOf,
   type Held,
@@ -117,18 +118,11 @@ for (const [death, die] of Object.entries(deaths)) {
   test(`a LOCK that was answered is not done again when ${death}`, async () => {
     const name = newName();
     const [held, pid] = await childOf(samba, () => resilient('durable', name, {}));
-    const locked = { index: 1, number: 3 };
-    const unlocked = { index: 2, number: 5 };
-    await held.open.lock({ offset: 50, length: 1 }).ok();
-    await held.open.unlock({ offset: 50, length: 1 }, { sequence: unlocked }).ok();
-    await held.open.lock(RANGE, { sequence: locked }).ok();
+    await lockNumbered(held.open, RANGE);
     await samba.until('the lock with persistd', () => samba.handle(name).locks.length === 1);
     await die(pid, held.client);
     const { open } = await resume(samba, held);
-    await open.lock(RANGE, { sequence: locked }).ok();
-    await open.unlock({ offset: 50, length: 1 }, { sequence: unlocked }).ok();
-    await open.unlock(RANGE).ok();
-    assert.equal(await open.unlock(RANGE).code(), 'RANGE_NOT_LOCKED');
+    await replayNumbered(open, RANGE);
     await open.close().ok();
     await samba.nothingLeft();
   });

@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import { DevSamba, tryLock } from './lib/dev-samba.js';
 import { killed } from './lib/faults.js';
 import { bootHost, killHost } from './lib/host-reset.js';
+import { lockNumbered, replayNumbered } from './lib/numbered-locks.js';
 import { childOf, drop, type Held, isKeptDescription, optionsOf, resume } from './lib/scenario.js';
 import { Access, Share, type Smb2Client } from './lib/smb2/index.js';
 import { RANGE, STRONG_KINDS, strong, strongOptions } from './lib/strong.js';
@@ -122,17 +123,10 @@ for (const [loss, lose] of Object.entries(losses)) {
 for (const death of ['its child was killed', 'smbd was restarted', 'the keeper was killed']) {
   test(`a LOCK that was answered is not done again when ${death}`, async () => {
     const [held, pid] = await childOf(samba, () => strong(samba));
-    const sequence = { index: 1, number: 3 };
-    const unlocked = { index: 2, number: 5 };
-    await held.open.lock({ offset: 50, length: 1 }).ok();
-    await held.open.unlock({ offset: 50, length: 1 }, { sequence: unlocked }).ok();
-    await held.open.lock(RANGE, { sequence }).ok();
+    await lockNumbered(held.open, RANGE);
     await losses[death]?.(held, pid);
     const { open } = await resume(samba, held);
-    await open.lock(RANGE, { sequence }).ok();
-    await open.unlock({ offset: 50, length: 1 }, { sequence: unlocked }).ok();
-    await open.unlock(RANGE).ok();
-    assert.equal(await open.unlock(RANGE).code(), 'RANGE_NOT_LOCKED');
+    await replayNumbered(open, RANGE);
     await open.close().ok();
     await samba.nothingLeft();
   });

@@ -19,7 +19,7 @@
 #define IMPORT_ANSWER_NS (200 * CLOCK_NS_PER_MS)
 
 /* For each answer, at a tree connect where probably nothing is to be done. */
-#define IMPORT_LOOK_NS (150 * CLOCK_NS_PER_MS)
+#define IMPORT_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
 /* Where handles are known to be missing. */
 #define IMPORT_PATIENCE_NS (5 * CLOCK_NS_PER_S)

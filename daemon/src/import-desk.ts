@@ -11,7 +11,7 @@ import type { KeeperClient } from './keeper/client.js';
 import { isAlive } from './servers.js';
 import type { ImportBody, Imports } from './wire/smbd.js';
 
-/** Less than the 150 ms of the module's shortest wait for an answer. */
+/** Less than the 100 ms of the module's shortest wait for an answer. */
 const WAIT_NS = 80n * NS_PER_MS;
 const PAUSE_MS = 10;
 

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { HandleView } from '../../daemon/src/shared/handle-view.js';
-import { type ClientOptions, newGuid, type Open, Smb2Client, SmbError } from './smb2/index.js';
+import { type ClientOptions, newGuid, type Open, Smb2Client } from './smb2/index.js';
 
 const run = promisify(execFile);
 const TOP = process.cwd();
@@ -36,6 +36,12 @@ export interface Status {
 
 /** Connections that a client tries until smbd has noticed the death of a child. */
 const BURIALS = 50;
+
+/** Stock: the smbd child of the old session has just died, or dies just now (docs/limits.md). */
+function isOfTheDying(error: unknown): boolean {
+  const why = error instanceof Error ? error.message : '';
+  return /^SESSION_SETUP .*(OBJECT_NAME_NOT_FOUND|no answer within)/.test(why);
+}
 
 export class DevSamba {
   readonly dir: string;
@@ -142,9 +148,7 @@ export class DevSamba {
       try {
         return await this.connect(share, again);
       } catch (error) {
-        // stock: the smbd child of the old session is dead and not buried (docs/limits.md)
-        const isUnburied = error instanceof SmbError && error.command === 'SESSION_SETUP';
-        if (!isUnburied || error.code !== 'OBJECT_NAME_NOT_FOUND' || tries === BURIALS) throw error;
+        if (!isOfTheDying(error) || tries === BURIALS) throw error;
       }
     }
   }

@@ -241,7 +241,7 @@ test('what an smbd child was at when it died, the next one is told of at once', 
   assert.equal(bench.imported({ serverId: server(2) }), [id]);
 });
 
-test('of many that were imported, some are written at once and the others soon', () => {
+test('of many that were imported, people are told of some at once and of the others soon', () => {
   const bench = new Bench();
   const ids = Array.from({ length: 100 }, (_, number) => bench.hold(number + 1));
   for (const id of ids) bench.keeper(id, 'orphaned');
@@ -249,12 +249,12 @@ test('of many that were imported, some are written at once and the others soon',
     type: 'imported' as const,
     body: { cookie: id, recordsEpoch: EPOCH },
   }));
-  const written = (effects: readonly Effect[]) =>
-    effects.filter(({ effect }) => effect === 'put').length;
-  assert.is(written(bench.core.events(bench.now, server(1), done)), 64);
+  const told = (effects: readonly Effect[]) =>
+    effects.filter(({ effect }) => effect === 'publish').length;
+  assert.is(told(bench.core.events(bench.now, server(1), done)), 64);
   assert.equal(bench.imported(), []);
   bench.now = { ...bench.now, monotonicNs: bench.now.monotonicNs + 10n ** 9n };
-  assert.is(written(bench.core.tick(bench.now)), 36);
+  assert.is(told(bench.core.tick(bench.now)), 36);
 });
 
 test('two clients that both had write caching have it no more', () => {

@@ -107,7 +107,7 @@ export class Daemon {
 
   /** Returns when the daemon is stopped. */
   async serve(): Promise<void> {
-    await Promise.all([this.#smbd.serve(), this.#admin.serve()]);
+    await Promise.all([this.#smbd.serve(), this.#admin.serve(), this.#watch.serve()]);
   }
 
   /**

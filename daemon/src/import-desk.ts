@@ -49,10 +49,11 @@ export class ImportDesk {
     do {
       // its answer comes behind every report of what happened before
       await keeper.info();
-      const concerned = this.#concerned(body);
-      for (const handle of concerned) this.#tellDeath(handle);
-      isRemaking = concerned.some((handle) => !isInUse(handle) && core.isBeingRemade(handle));
-      const isReported = !concerned.some((handle) => this.#isMissing(handle));
+      const living = new Living();
+      const idle = this.#concerned(body).filter((handle) => !living.use(handle));
+      for (const handle of idle) this.#tellDeath(handle);
+      isRemaking = idle.some((handle) => core.isBeingRemade(handle));
+      const isReported = !idle.some((handle) => this.#isMissing(handle));
       if (core.keeperListed && !isRemaking && isReported) return true;
       await sleep(PAUSE_MS);
     } while (now().monotonicNs < endNs);
@@ -86,20 +87,32 @@ export class ImportDesk {
     return concerned;
   }
 
-  /** Of the smbd child of a handle that the keeper does not have: only this process sees it. */
+  /** Of a handle that the keeper does not have: only this process sees it. */
   #tellDeath(handle: Handle): void {
     const { state, retained, reopening, record } = handle;
-    if (state.name !== 'connected' || retained || reopening === null || isInUse(handle)) return;
+    if (state.name !== 'connected' || retained || reopening === null) return;
     void this.#parts.perform(this.#parts.core.serverDied(now(), record.serverId));
   }
 
   /** Whether the death of its smbd child is still to be reported by the keeper. */
   #isMissing(handle: Handle): boolean {
     const isHeld = handle.state.name === 'connected' && handle.retained;
-    return isHeld && !this.#parts.core.isParked(handle.id) && !isInUse(handle);
+    return isHeld && !this.#parts.core.isParked(handle.id);
   }
 }
 
-function isInUse({ state, record }: Handle): boolean {
-  return state.name === 'connected' && isAlive(record.serverId.pid);
+/** Looks at each process once. */
+class Living {
+  readonly #pids = new Map<bigint, boolean>();
+
+  /** Whether the handle is in use by one of them. */
+  use({ state, record }: Handle): boolean {
+    return state.name === 'connected' && this.#isAlive(record.serverId.pid);
+  }
+
+  #isAlive(pid: bigint): boolean {
+    const known = this.#pids.get(pid) ?? isAlive(pid);
+    this.#pids.set(pid, known);
+    return known;
+  }
 }

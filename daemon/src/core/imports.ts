@@ -121,7 +121,7 @@ export function imported(
   if (handle.state.name === 'claimed') context.change(handle, { step: 'lapse' });
   const wasImportedIn = handle.importedIn;
   handle.importedIn = recordsEpoch;
-  context.importNews.add(context, { handle, isNews: isNews && wasImportedIn !== recordsEpoch });
+  if (isNews && wasImportedIn !== recordsEpoch) context.importNews.add(context, handle);
 }
 
 /** Somebody has the file already, or the descriptor is gone: it can never be resumed. */

@@ -29,27 +29,34 @@ export class HostDurability {
   /** Resolves when the events are committed; null: they concern no such handle. */
   async acknowledge(
     events: readonly SmbdEvent[],
-    { committed, described }: Performance,
+    performance: Performance,
     isFlushing: () => void,
   ): Promise<boolean | null> {
     const concerned = new Set(events.flatMap((event) => this.#concerned(event)));
     if (concerned.size === 0) {
-      await committed;
+      await performance.committed;
       return null;
     }
-    const isDescribed = within(
-      DESCRIBE_MS,
-      described.then(() => true),
-    );
-    const inTime = (await isDescribed) && (await this.#isFlushed(committed, isFlushing));
-    // one that was closed meanwhile needs nothing
-    const isSafe = [...concerned].every((id) => this.#handle(id)?.reopening !== null);
-    if (!inTime || !isSafe) {
-      const why = inTime ? 'their files cannot be opened by file handle' : 'not flushed in time';
+    const why = await this.#whyNot(concerned, performance, isFlushing);
+    if (why !== null) {
       this.#log.warn({ handles: [...concerned] }, `these handles do not outlive the host: ${why}`);
     }
-    await committed;
-    return inTime && isSafe;
+    await performance.committed;
+    return why === null;
+  }
+
+  async #whyNot(
+    concerned: ReadonlySet<string>,
+    { committed, described }: Performance,
+    isFlushing: () => void,
+  ): Promise<string | null> {
+    const isDescribed = described.then(() => true);
+    if (!(await within(DESCRIBE_MS, isDescribed)))
+      return 'fdkeeper takes too long to describe them';
+    if (!(await this.#isFlushed(committed, isFlushing))) return 'the disk takes too long';
+    // one that was closed meanwhile needs nothing
+    const isSafe = [...concerned].every((id) => this.#handle(id)?.reopening !== null);
+    return isSafe ? null : 'fdkeeper cannot tell how to open their files by file handle';
   }
 
   async #isFlushed(committed: Promise<void>, isFlushing: () => void): Promise<boolean> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Does what the core wants done, and wakes the core when its next deadline comes.
 
-import { getSystemErrorName } from 'node:util';
+import { constants } from 'node:os';
 import type { Logger } from 'pino';
 import { now } from './clock.js';
 import type { Core } from './core/core.js';
@@ -186,7 +186,7 @@ export class Performer {
     if (!result.made) {
       this.#parts.log.warn(
         { id, share: record.share, path: pathText(record.path), status: result.status },
-        `the handle's file cannot be opened again: ${getSystemErrorName(result.status)}`,
+        `the handle's file cannot be opened again: ${errnoName(result.status)}`,
       );
     }
     this.perform(this.#parts.core.remade(now(), id, result));
@@ -212,4 +212,10 @@ export class Performer {
       this.perform(this.#parts.core.tick(now()));
     }, sleepMs);
   }
+}
+
+/** errno(3); libuv's own names lack some, ESTALE among them. */
+function errnoName(status: number): string {
+  const found = Object.entries(constants.errno).find(([, value]) => value === -status);
+  return found?.[0] ?? `error ${-status}`;
 }

@@ -6,8 +6,9 @@
 #include "persistd.h"
 #include "strength.h"
 
-/* After a wait in vain. */
+/* After a wait for the disk in vain: one that was longer than any for persistd. */
 #define NO_WAIT_NS (5 * CLOCK_NS_PER_S)
+#define DISK_WAIT_NS (2 * DURABILITY_WAIT_MS * CLOCK_NS_PER_MS)
 
 static const struct option_words words = {
 	.one = "process",
@@ -37,13 +38,18 @@ bool durability_may_be_host(const struct connection_struct *conn)
 bool durability_settle(int wait_ms)
 {
 	static uint64_t no_wait_until_ns;
+	const uint64_t began_ns = clock_monotonic_ns();
+	uint64_t now_ns = 0;
 
-	if (clock_monotonic_ns() < no_wait_until_ns) {
+	if (began_ns < no_wait_until_ns) {
 		return false;
 	}
 	if (link_settle_on_disk(wait_ms)) {
 		return true;
 	}
-	no_wait_until_ns = clock_monotonic_ns() + NO_WAIT_NS;
+	now_ns = clock_monotonic_ns();
+	if (now_ns - began_ns > DISK_WAIT_NS) {
+		no_wait_until_ns = now_ns + NO_WAIT_NS;
+	}
 	return false;
 }

@@ -14,7 +14,10 @@
  */
 #define DURABILITY_WAIT_MS 200
 
-/* Of a LOCK or UNLOCK: smbd has its own records of the file locked meanwhile. */
+/*
+ * Of a LOCK or UNLOCK: smbd has its own records of the file locked meanwhile.
+ * The disk is given its second all the same: the client was promised as much.
+ */
 #define DURABILITY_LOCK_WAIT_MS 100
 
 /*
@@ -30,8 +33,8 @@ bool durability_may_be_host(const struct connection_struct *conn);
 
 /*
  * Waits for persistd to have on disk what was queued last: at most wait_ms for
- * persistd, at most a second for the disk, and after a wait in vain not for five
- * seconds. False: it would not outlive the host.
+ * persistd, at most a second for the disk, and after that in vain not at all for
+ * five seconds. False: it would not outlive the host.
  */
 bool durability_settle(int wait_ms);
 

@@ -280,7 +280,7 @@ static bool lacks_records(const char *share)
 	       !records_are_complete(share);
 }
 
-/* ask: where handles are known to be missing */
+/* patient_ns: for all answers; ask: where handles are known to be missing */
 static bool import_within(struct connection_struct *conn, uint64_t patient_ns,
 			  link_asker ask)
 {
@@ -301,8 +301,8 @@ static bool import_within(struct connection_struct *conn, uint64_t patient_ns,
 		done = import_wanted(&w, patient_ns, ask);
 	} else if (descriptors_any_away()) {
 		/* of one that has just gone: did its smbd child get that far? */
-		(void)import_while_answered(&w, IMPORT_PATIENCE_NS,
-					    IMPORT_LOOK_NS, link_try);
+		(void)import_while_answered(&w, patient_ns, IMPORT_LOOK_NS,
+					    link_try);
 	} else {
 		/* all that comes into smbd's databases now is known to it */
 		records_set_complete(share);

@@ -199,7 +199,7 @@ void link_found(void)
 
 /*
  * Runs while events wait for their acknowledgement or the link is lost.
- * An idle smbd child has no timer.
+ * The link of an idle smbd child has no timer.
  */
 static void link_check(struct tevent_context *ev, struct tevent_timer *te,
 		       struct timeval now, void *private_data)

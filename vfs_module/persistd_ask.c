@@ -70,7 +70,11 @@ static bool settle(int wait_ms, uint64_t for_disk_ns)
 		}
 		link_drain_replies();
 	}
-	return !persistd.lost && persistd.queued == 0;
+	if (persistd.lost || persistd.queued > 0) {
+		settled_in_vain(wait_ms);
+		return false;
+	}
+	return true;
 }
 
 bool link_settle(int wait_ms)

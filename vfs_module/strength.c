@@ -10,7 +10,7 @@
 #undef DBGC_CLASS
 #define DBGC_CLASS DBGC_VFS
 
-/* After a wait in vain, as of durability_settle(). */
+/* After a wait in vain, as of link_settle(). */
 #define NO_WAIT_NS CLOCK_NS_PER_S
 
 bool strength_is_wanted(const struct connection_struct *conn)

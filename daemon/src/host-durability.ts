@@ -50,23 +50,19 @@ export class HostDurability {
     { committed, described }: Performance,
     isFlushing: () => void,
   ): Promise<string | null> {
-    const isDescribed = described.then(() => true);
-    if (!(await within(DESCRIBE_MS, isDescribed)))
-      return 'fdkeeper takes too long to describe them';
-    if (!(await this.#isFlushed(committed, isFlushing))) return 'the disk takes too long';
+    const all = await within(DESCRIBE_MS, described);
+    if (all === null) return 'fdkeeper takes too long to describe them';
+    const slow = setTimeout(isFlushing, SLOW_MS);
+    const stored = Promise.all([committed, ...all.map((one) => one.committed)]);
+    const isFlushed = await within(
+      FLUSH_MS,
+      stored.then(() => this.#store.flushed()),
+    );
+    clearTimeout(slow);
+    if (isFlushed !== true) return 'the disk takes too long';
     // one that was closed meanwhile needs nothing
     const isSafe = [...concerned].every((id) => this.#handle(id)?.reopening !== null);
     return isSafe ? null : 'fdkeeper cannot tell how to open their files by file handle';
-  }
-
-  async #isFlushed(committed: Promise<void>, isFlushing: () => void): Promise<boolean> {
-    const slow = setTimeout(isFlushing, SLOW_MS);
-    const inTime = await within(
-      FLUSH_MS,
-      committed.then(() => this.#store.flushed()),
-    );
-    clearTimeout(slow);
-    return inTime;
   }
 
   #concerned(event: SmbdEvent): string[] {
@@ -89,9 +85,10 @@ export class HostDurability {
   }
 }
 
-function within(boundMs: number, result: Promise<boolean>): Promise<boolean> {
+/** null: it takes longer. */
+function within<T>(boundMs: number, result: Promise<T>): Promise<T | null> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), boundMs);
+    const timer = setTimeout(() => resolve(null), boundMs);
     void result.then((value) => {
       clearTimeout(timer);
       resolve(value);

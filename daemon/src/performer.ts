@@ -20,13 +20,18 @@ const LONGEST_SLEEP_MS = 60_000;
 type VerdictEffect = Extract<Effect, { effect: 'verdict' }>;
 type TakenOverEffect = Extract<Effect, { effect: 'takenOver' }>;
 
+/** The keeper's answer is taken in. */
+export interface Described {
+  readonly committed: Promise<void>;
+}
+
 export interface Performance {
   /** Or kept in memory, while the store cannot be written. */
   readonly committed: Promise<void>;
   /** The keeper's answers, by handle; null: no keeper is connected. */
   readonly drops: ReadonlyMap<string, Promise<number | null>>;
-  /** Resolves when what the keeper was asked to describe is committed. */
-  readonly described: Promise<unknown>;
+  /** Resolves when the keeper has answered all that it was asked to describe. */
+  readonly described: Promise<readonly Described[]>;
 }
 
 export interface PerformerParts {
@@ -76,7 +81,7 @@ export class Performer {
   perform(effects: readonly Effect[]): Performance {
     const batch = new Map<string, Handle | null>();
     const drops = new Map<string, Promise<number | null>>();
-    const described: Promise<unknown>[] = [];
+    const described: Promise<Described>[] = [];
     const verdicts: VerdictEffect[] = [];
     const takenOver: TakenOverEffect[] = [];
     for (const effect of effects) {
@@ -174,9 +179,9 @@ export class Performer {
     return status;
   }
 
-  async #describe(id: string): Promise<void> {
+  async #describe(id: string): Promise<Described> {
     const reopening = await this.#parts.describe(id);
-    await this.perform(this.#parts.core.described(now(), id, reopening)).committed;
+    return this.perform(this.#parts.core.described(now(), id, reopening));
   }
 
   async #remake(handle: Handle): Promise<void> {

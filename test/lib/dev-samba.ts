@@ -34,8 +34,8 @@ export interface Status {
   clientPids: number[];
 }
 
-/** Connections that a client tries until smbd has noticed the death of a child. */
-const BURIALS = 50;
+/** In which smbd notices the death of a child; more than one SESSION_SETUP without an answer. */
+const BURIAL_MS = 21_000;
 
 /** Stock: the smbd child of the old session has just died, or dies just now (docs/limits.md). */
 function isOfTheDying(error: unknown): boolean {
@@ -144,11 +144,12 @@ export class DevSamba {
     options: Partial<ClientOptions> = {},
   ): Promise<Smb2Client> {
     const again = { clientGuid: old.clientGuid, previousSessionId: old.session.id, ...options };
-    for (let tries = 1; ; tries += 1) {
+    const endMs = performance.now() + BURIAL_MS;
+    for (;;) {
       try {
         return await this.connect(share, again);
       } catch (error) {
-        if (!isOfTheDying(error) || tries === BURIALS) throw error;
+        if (!isOfTheDying(error) || performance.now() > endMs) throw error;
       }
     }
   }

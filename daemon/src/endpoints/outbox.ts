@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// zeromq.js takes one send at a time. Neither ROUTER nor PUB waits for a peer
+// zeromq.js takes one send at a time. Neither ROUTER nor XPUB waits for a peer
 // (they drop what it does not read), so the line behind it stays short.
 
 interface Sender {

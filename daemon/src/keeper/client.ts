@@ -86,24 +86,21 @@ export class KeeperClient {
   }
 
   /** 0, a negative errno, or null: no keeper is connected. */
-  async drop(id: string): Promise<number | null> {
-    const reply = await this.#request(PacketType.DROP, id);
-    return reply === null ? null : decodeStatus(reply);
+  drop(id: string): Promise<number | null> {
+    return this.#request(PacketType.DROP, id, decodeStatus);
   }
 
   /** What the file is like from when it is watched; null: it is not. */
   async watch(id: string): Promise<Content | null> {
     const info = await this.#info;
     if (info === null || info.localAccess === 'none') return null;
-    const reply = await this.#request(PacketType.WATCH, id);
-    return reply === null ? null : decodeWatch(reply);
+    return this.#request(PacketType.WATCH, id, decodeWatch);
   }
 
   /** What it takes to open the file again; null: that cannot be. */
   async describe(id: string): Promise<Reopening | null> {
     if (!(await this.#remakes())) return null;
-    const reply = await this.#request(PacketType.DESCRIBE, id);
-    return reply === null ? null : decodeDescription(reply);
+    return this.#request(PacketType.DESCRIBE, id, decodeDescription);
   }
 
   /** null: no keeper is connected. */
@@ -111,13 +108,11 @@ export class KeeperClient {
     const request = encodeRemake(handle);
     if (!(await this.#remakes())) return this.#connected ? { made: false, status: ENOSYS } : null;
     if (request === null) return { made: false, status: EMSGSIZE };
-    const reply = await this.#request(PacketType.REMAKE, handle.id, request);
-    const remade = reply === null ? null : decodeRemade(reply);
+    const remade = await this.#request(PacketType.REMAKE, handle.id, decodeRemade, request);
     if (!remade?.made || handle.record.posixLocking !== true) return remade;
     for (const locks of encodeLocks(handle.locks)) {
-      const locked = await this.#request(PacketType.LOCK, handle.id, locks);
-      if (locked === null) return null;
-      const status = decodeStatus(locked);
+      const status = await this.#request(PacketType.LOCK, handle.id, decodeStatus, locks);
+      if (status === null) return null;
       if (status !== 0) return { made: false, status };
     }
     return remade;
@@ -134,21 +129,27 @@ export class KeeperClient {
     return (await this.#info)?.remakes ?? false;
   }
 
-  async info(): Promise<InfoView['keeper']> {
-    const reply = await this.#request(PacketType.INFO, NO_COOKIE);
-    return reply === null ? null : decodeInfo(reply);
+  info(): Promise<InfoView['keeper']> {
+    return this.#request(PacketType.INFO, NO_COOKIE, decodeInfo);
   }
 
   /** It hands over to the program of the next version. null: no keeper, or one that cannot. */
-  async upgrade(): Promise<Upgrade | null> {
-    const reply = await this.#request(PacketType.UPGRADE, NO_COOKIE);
-    return reply === null ? null : decodeUpgrade(reply);
+  upgrade(): Promise<Upgrade | null> {
+    return this.#request(PacketType.UPGRADE, NO_COOKIE, decodeUpgrade);
   }
 
-  #request(type: number, cookie: string, payload = NO_PAYLOAD): Promise<Packet | null> {
+  /** null: no keeper is connected, or not any more. `decode` may throw PacketError. */
+  #request<T>(
+    type: number,
+    cookie: string,
+    decode: (reply: Packet) => T,
+    payload = NO_PAYLOAD,
+  ): Promise<T | null> {
     if (!this.#connected) return Promise.resolve(null);
     return new Promise((resolve) => {
-      this.#waiting.set(this.#send(type, cookie, payload), resolve);
+      this.#waiting.set(this.#send(type, cookie, payload), (reply) =>
+        resolve(reply === null ? null : decode(reply)),
+      );
     });
   }
 
@@ -169,7 +170,7 @@ export class KeeperClient {
   #onClose(): void {
     const wasConnected = this.#connected;
     this.#connected = false;
-    for (const resolve of this.#waiting.values()) resolve(null);
+    for (const answered of this.#waiting.values()) answered(null);
     this.#waiting.clear();
     if (this.#stopped) return;
     if (wasConnected) this.#listener.lost();

@@ -7,7 +7,7 @@ import { iterate } from './run.js';
 
 export interface FaultsOptions {
   seed: number;
-  /** Of all points together. */
+  /** Of all points together; where nobody came to the point they do not count. */
   iterations: number;
   minutes: number;
   points: readonly string[];
@@ -37,9 +37,11 @@ export async function runFaults(bench: Bench, options: FaultsOptions): Promise<R
     );
     return iteration.isReached;
   };
-  while (count < iterations && performance.now() < endMs) {
+  let turns = 0;
+  while (turns < iterations && performance.now() < endMs) {
     for (const point of points) {
-      if (count >= iterations || performance.now() > endMs) break;
+      if (turns >= iterations || performance.now() > endMs) break;
+      turns += 1;
       for (let tries = 0; tries < TRIES && !(await once(point)); tries += 1);
     }
   }

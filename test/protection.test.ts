@@ -93,7 +93,9 @@ test('persistctl extend moves the deadline of a resilient handle, too', async ()
   const { client, open, id } = await away(name);
   const before = Date.parse(samba.handle(name).expires_at ?? '');
   assert.equal(samba.ctl('extend', id, '--by', '5m').status, 0);
-  assert.equal(Date.parse(samba.handle(name).expires_at ?? '') - before, 300_000);
+  const moved = Date.parse(samba.handle(name).expires_at ?? '') - before;
+  // told by two clocks, of which each answer reads both
+  assert.ok(Math.abs(moved - 300_000) <= 2, `${moved} ms`);
   const back = await samba.back(client, 'durable');
   await (await back.reconnect(open).ok()).close().ok();
   await back.drop();

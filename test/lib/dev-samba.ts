@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { HandleView } from '../../daemon/src/shared/handle-view.js';
-import { type ClientOptions, newGuid, type Open, Smb2Client } from './smb2/index.js';
+import { type ClientOptions, newGuid, type Open, Smb2Client, SmbError } from './smb2/index.js';
 
 const run = promisify(execFile);
 const TOP = process.cwd();
@@ -34,14 +34,14 @@ export interface Status {
   clientPids: number[];
 }
 
-/** In which smbd notices the death of a child; more than one SESSION_SETUP without an answer. */
-const BURIAL_MS = 21_000;
+/** In which smbd notices the death of a child. */
+const BURIAL_MS = 2_000;
 
-/** Stock: the smbd child of the old session has just died, or dies just now (docs/limits.md). */
-function isOfTheDying(error: unknown): boolean {
-  const why = error instanceof Error ? error.message : '';
-  return /^SESSION_SETUP .*(OBJECT_NAME_NOT_FOUND|no answer within)/.test(why);
-}
+/** Stock: the smbd child of the old session is dead and not buried (docs/limits.md). */
+const isUnburied = (error: unknown): boolean =>
+  error instanceof SmbError &&
+  error.command === 'SESSION_SETUP' &&
+  error.code === 'OBJECT_NAME_NOT_FOUND';
 
 export class DevSamba {
   readonly dir: string;
@@ -149,7 +149,7 @@ export class DevSamba {
       try {
         return await this.connect(share, again);
       } catch (error) {
-        if (!isOfTheDying(error) || performance.now() > endMs) throw error;
+        if (!isUnburied(error) || performance.now() > endMs) throw error;
       }
     }
   }
